@@ -1,0 +1,40 @@
+/** The arrows of ARCHITECTURE.md: which part may import which. `npm run arrows` checks them, and that a forbidden one is found. */
+const part = (name, allowed, comment) => ({
+  name: `${name}-imports`,
+  comment,
+  severity: 'error',
+  from: { path: `^${name}/`, pathNot: '\\.test\\.ts$' },
+  to: {
+    path: '^(bin|cli|proxy|control|inject|protocol|kube|local|templates|web|bench|examples|test|scripts)/',
+    pathNot: `^(${[name, ...allowed].join('|')})/`,
+  },
+});
+
+module.exports = {
+  forbidden: [
+    part('protocol', [], 'values and messages only: imports nothing'),
+    part('proxy', ['protocol'], 'the data plane stands alone'),
+    part('inject', ['protocol'], 'a pure function'),
+    part('kube', ['protocol'], 'the client knows nothing of the mesh'),
+    part('templates', ['protocol', 'kube'], 'typed objects'),
+    part('control', ['kube', 'inject', 'protocol'], 'runs the same on every cluster'),
+    part('local', ['kube', 'protocol', 'proxy/net'], 'a cluster in small; reads original destinations as the proxy does'),
+    part('cli', ['kube', 'inject', 'templates', 'local', 'protocol'], 'speaks to the rest through the API'),
+    part('examples', [], 'applications know nothing of the mesh'),
+    {
+      name: 'no-circles',
+      severity: 'error',
+      from: { pathNot: 'node_modules' },
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    { name: 'no-missing', severity: 'error', from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '(^|/)(node_modules|dist)/' },
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    detectProcessBuiltinModuleCalls: true,
+    enhancedResolveOptions: { extensions: ['.ts', '.js', '.json'] },
+  },
+};

@@ -1,0 +1,26 @@
+/** What every command gets: the terminal, the global flags, and Kubernetes when it asks for it. */
+import type { KubeClient } from '../kube/client.ts';
+import type { Io } from './io.ts';
+
+export interface GlobalOptions {
+  kubeconfig?: string;
+  context?: string;
+  namespace?: string;
+  as?: string;
+  asGroup?: string[];
+  requestTimeout?: string;
+}
+
+export interface Context {
+  io: Io;
+  /** Parsed global flags; filled before a command's action runs. */
+  globals: GlobalOptions;
+  /**
+   * The cluster of the kubeconfig, or where none is configured the local mesh of this machine.
+   * Throws CliError `local-mesh-not-running` where neither is there, `cluster-unreachable` where it does not answer.
+   */
+  kube(): Promise<KubeClient>;
+  now(): Date;
+  /** Aborted by Ctrl-C. */
+  signal: AbortSignal;
+}

@@ -1,0 +1,34 @@
+/** Names that more than one part writes or reads: namespaces, objects, annotations, labels. */
+
+export const controlNamespace = 'mesh-system';
+/** Deployment, Service and ServiceAccount of the control plane. */
+export const controlName = 'mesh-control';
+/** ConfigMap with key `ca.crt`, kept in every namespace by the control plane. */
+export const trustBundleConfigMap = 'mesh-trust-bundle';
+/** Secret with the root's and the issuer's certificate and key. */
+export const identitySecret = 'mesh-identity';
+/** Secret with the webhook's serving certificate. */
+export const webhookName = 'mesh-injector';
+/** Audience of the projected token a proxy proves its service account with. */
+export const tokenAudience = 'mesh';
+export const defaultTrustDomain = 'cluster.local';
+export const clusterDomain = 'cluster.local';
+
+/** The one image of control plane, proxy, init step and example; its programs lie in /opt/mesh. */
+export const imageRepository = 'mesh.dev/mesh';
+export const imageRoot = '/opt/mesh';
+
+/** Containers that injection adds. */
+export const initContainer = 'mesh-init';
+export const proxyContainer = 'mesh-proxy';
+
+/** `enabled` or `disabled`, on a namespace or a pod template; the pod's wins. */
+export const injectAnnotation = 'mesh.dev/inject';
+/** Prefix of the few settings, on a namespace (default for its pods) or a pod template. */
+export const configPrefix = 'config.mesh.dev/';
+/** Written by injection on the pod template: version of the proxy, and what `uninject` must put back. */
+export const proxyVersionAnnotation = 'mesh.dev/proxy-version';
+/** Written by injection, e.g. `deployment/web`: the workload that traffic of this pod counts for. */
+export const workloadAnnotation = 'mesh.dev/workload';
+/** Label on every pod with a proxy; value `enabled`. */
+export const meshedLabel = 'mesh.dev/proxy';

@@ -1,0 +1,24 @@
+/** Errors of the data path: who caused it, whether a retry is safe, and a stable code that docs/errors.md explains. */
+
+export type ErrorSource = 'client' | 'server' | 'proxy' | 'control';
+
+/**
+ * Whether the request may be sent again: `yes` where the application cannot have seen it (connect refused, stream
+ * refused), `reused` where the connection had carried an exchange before and no response byte came (keep-alive
+ * race, RFC 9110 section 9.2.2 applies), `no` otherwise.
+ */
+export type Retry = 'yes' | 'reused' | 'no';
+
+export class ProxyError extends Error {
+  readonly code: string;
+  readonly source: ErrorSource;
+  readonly retry: Retry;
+
+  constructor(code: string, message: string, options: { source: ErrorSource; retry?: Retry; cause?: unknown }) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'ProxyError';
+    this.code = code;
+    this.source = options.source;
+    this.retry = options.retry ?? 'no';
+  }
+}
