@@ -1,0 +1,36 @@
+/** DaemonSet: one pod on each node; the local mesh has one node. */
+import { resources } from '../../kube/resources.ts';
+import type { Objects } from '../objects.ts';
+import { splitKey } from './controller.ts';
+import { controlledBy, isActive, isReady, podFrom, podType, templateHash } from './workload.ts';
+
+const revisionLabel = 'controller-revision-hash';
+
+export async function reconcileDaemonSet(objects: Objects, key: string): Promise<void> {
+  const { namespace, name } = splitKey(key);
+  const set = objects.get(resources.daemonSets, name, namespace);
+  if (!set || set.metadata.deletionTimestamp) return;
+  const revision = templateHash(set.spec.template);
+  const pods = controlledBy(objects, podType, set).filter(isActive);
+  const old = pods.filter((pod) => pod.metadata.labels?.[revisionLabel] !== revision);
+  if (set.spec.updateStrategy?.type !== 'OnDelete') {
+    for (const pod of old) await objects.delete(podType, pod.metadata.name!, namespace);
+  }
+  const terminating = controlledBy(objects, podType, set).some((pod) => pod.metadata.deletionTimestamp);
+  if (pods.length === 0 && !terminating) {
+    await objects.create(podType, podFrom(set, set.spec.template, { labels: { [revisionLabel]: revision } }));
+  }
+  const now = controlledBy(objects, podType, set).filter(isActive);
+  const ready = now.filter(isReady).length;
+  await objects.updateStatus(resources.daemonSets, name, namespace, (status) => ({
+    ...status,
+    observedGeneration: set.metadata.generation,
+    desiredNumberScheduled: 1,
+    currentNumberScheduled: now.length,
+    numberMisscheduled: 0,
+    numberReady: ready,
+    numberAvailable: ready,
+    numberUnavailable: 1 - ready,
+    updatedNumberScheduled: now.filter((pod) => pod.metadata.labels?.[revisionLabel] === revision).length,
+  }));
+}
