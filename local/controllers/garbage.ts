@@ -43,7 +43,10 @@ export class GarbageCollector {
     this.#live.add(uid);
     for (const owner of object.metadata.ownerReferences ?? []) {
       let dependents = this.#dependents.get(owner.uid);
-      if (!dependents) this.#dependents.set(owner.uid, (dependents = new Map()));
+      if (!dependents) {
+        dependents = new Map();
+        this.#dependents.set(owner.uid, dependents);
+      }
       dependents.set(uid, { type, object });
       if (this.#settled && !this.#live.has(owner.uid)) this.#collect(type, object);
     }

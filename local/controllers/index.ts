@@ -46,16 +46,16 @@ export function startControllers(objects: Objects, options: ControllerOptions): 
     resources.jobs,
     resources.cronJobs,
   ];
+  const wakeOwner = (object: KubeObject): void => {
+    const owner = controllerOf(object);
+    if (owner) queues[owner.kind]?.add(`${object.metadata.namespace ?? ''}/${owner.name}`);
+  };
   for (const type of [resources.deployments, ...owned]) {
     feed(type, (object) => {
       queues[type.kind]!.add(keyOf(object));
       wakeOwner(object);
     });
   }
-  const wakeOwner = (object: KubeObject): void => {
-    const owner = controllerOf(object);
-    if (owner) queues[owner.kind]?.add(`${object.metadata.namespace ?? ''}/${owner.name}`);
-  };
   feed(resources.pods, wakeOwner);
 
   const endpoints = queue('endpoints', (key) => reconcileEndpoints(objects, key));
