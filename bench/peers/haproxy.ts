@@ -1,0 +1,39 @@
+import { found } from '../../scripts/programs.ts';
+import { clientPort, originPort, type Peer, tlsPort } from './peer.ts';
+
+const head = `global
+  nbthread 1
+  maxconn 20000
+  log stdout format raw local0 emerg
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  option http-keep-alive
+  http-reuse always
+`;
+
+/** One thread each, keep-alive and connection reuse on both hops; logging off. */
+export const haproxy: Peer = {
+  name: 'HAProxy',
+  missing: () => (found('haproxy') ? undefined : 'apt-get install haproxy'),
+  files: (serverIp) => ({
+    'haproxy-server.cfg': `${head}
+frontend in
+  bind :${tlsPort} ssl crt /bench/server.pem ca-file /bench/ca.crt verify required ssl-min-ver TLSv1.3
+  default_backend origin
+backend origin
+  server origin 127.0.0.1:${originPort}
+`,
+    'haproxy-client.cfg': `${head}
+frontend in
+  bind 127.0.0.1:${clientPort}
+  default_backend server
+backend server
+  server server ${serverIp}:${tlsPort} ssl crt /bench/client.pem ca-file /bench/ca.crt verify required verifyhost bench
+`,
+  }),
+  server: ['haproxy', '-db', '-f', '/bench/haproxy-server.cfg'],
+  client: ['haproxy', '-db', '-f', '/bench/haproxy-client.cfg'],
+};
