@@ -67,7 +67,7 @@ export class GarbageCollector {
 
   #collect(type: ResourceType, object: KubeObject): void {
     const owners = object.metadata.ownerReferences ?? [];
-    if (owners.some((owner) => this.#live.has(owner.uid))) return;
+    if (object.metadata.deletionTimestamp || owners.some((owner) => this.#live.has(owner.uid))) return;
     const { name, namespace } = object.metadata;
     this.#objects.delete(type, name!, namespace, { propagation: 'Background' }).catch((error: Error) => {
       this.#log(`garbage collection of ${type.plural}/${name}: ${error.message}`);

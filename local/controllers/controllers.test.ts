@@ -1,0 +1,201 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { resources } from '../../kube/resources.ts';
+import type { Json, KubeObject } from '../../kube/types.ts';
+import { firesAt } from './cron-job.ts';
+import { startControllers } from './index.ts';
+import { MemoryObjects } from './test-objects.ts';
+
+let objects: MemoryObjects;
+let stop: () => void;
+const logged: string[] = [];
+
+beforeEach(() => {
+  objects = new MemoryObjects();
+  logged.length = 0;
+  stop = startControllers(objects, {
+    apiRoot: 'PEM',
+    namespacedTypes: () => Object.values(resources).filter((type) => type.namespaced),
+    log: (message) => logged.push(message),
+  });
+});
+
+afterEach(() => {
+  stop();
+  expect(logged).toEqual([]);
+});
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 3000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`not in time: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+let lastIp = 1;
+async function run(pod: KubeObject, phase = 'Running'): Promise<void> {
+  await objects.updateStatus(resources.pods, pod.metadata.name!, pod.metadata.namespace, (status) => ({
+    ...status,
+    phase,
+    podIP: status?.podIP ?? `10.244.0.${++lastIp}`,
+    conditions: [
+      { type: 'Ready', status: phase === 'Running' ? 'True' : 'False', lastTransitionTime: new Date().toISOString() },
+    ],
+  }));
+}
+
+const pods = (): KubeObject[] => objects.list(resources.pods);
+const live = (): KubeObject[] => pods().filter((pod) => !pod.metadata.deletionTimestamp);
+
+function deployment(image: string, replicas: number, strategy?: Json): KubeObject {
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: 'web', namespace: 'shop' },
+    spec: {
+      replicas,
+      selector: { matchLabels: { app: 'web' } },
+      template: {
+        metadata: { labels: { app: 'web' } },
+        spec: { containers: [{ name: 'web', image, ports: [{ name: 'http', containerPort: 8080 }] }] },
+      },
+      ...(strategy ? { strategy } : {}),
+    },
+  };
+}
+
+async function deployed(replicas: number): Promise<void> {
+  await objects.create(resources.deployments, deployment('web:1', replicas));
+  await until('pods made', () => pods().length === replicas);
+  for (const pod of pods()) await run(pod);
+  await until(
+    'available',
+    () => objects.get(resources.deployments, 'web', 'shop')?.status?.availableReplicas === replicas,
+  );
+}
+
+test('a deployment runs as many pods as asked for, and replaces one that goes', async () => {
+  await deployed(3);
+  await objects.remove(resources.pods, pods()[0]!.metadata.name!, 'shop');
+  await until('replaced', () => pods().length === 3);
+});
+
+test('scaling down takes pods that are not ready first', async () => {
+  await objects.create(resources.deployments, deployment('web:1', 3));
+  await until('pods made', () => pods().length === 3);
+  const [first, second] = pods();
+  await run(first!);
+  await run(second!);
+  const stored = objects.get(resources.deployments, 'web', 'shop')!;
+  await objects.update(resources.deployments, { ...structuredClone(stored), spec: { ...stored.spec, replicas: 2 } });
+  await until('scaled down', () => live().length === 2);
+  expect(
+    live()
+      .map((pod) => pod.metadata.name)
+      .sort(),
+  ).toEqual([first, second].map((pod) => pod!.metadata.name).sort());
+});
+
+test('a roll never takes more old pods than new ones are available', async () => {
+  await deployed(4);
+  const stored = objects.get(resources.deployments, 'web', 'shop')!;
+  const next = structuredClone(stored);
+  next.spec.template.spec.containers[0].image = 'web:2';
+  next.spec.strategy = { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } };
+  await objects.update(resources.deployments, next);
+  const image = (pod: KubeObject) => pod.spec.containers[0].image;
+  for (let step = 0; step < 40; step++) {
+    const ready = live().filter((pod) => pod.status?.phase === 'Running').length;
+    expect(ready).toBeGreaterThanOrEqual(4);
+    expect(live().length).toBeLessThanOrEqual(5);
+    for (const pod of pods().filter((entry) => entry.metadata.deletionTimestamp))
+      await objects.remove(resources.pods, pod.metadata.name!, 'shop');
+    const waiting = live().find((pod) => pod.status?.phase !== 'Running');
+    if (waiting) await run(waiting);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  expect(live().map(image)).toEqual(['web:2', 'web:2', 'web:2', 'web:2']);
+  const status = objects.get(resources.deployments, 'web', 'shop')!.status;
+  expect(status).toMatchObject({ replicas: 4, updatedReplicas: 4, availableReplicas: 4 });
+  expect(objects.list(resources.replicaSets)).toHaveLength(2);
+});
+
+test('an endpoint slice lists ready pods under the resolved port and marks terminating ones', async () => {
+  await objects.create(resources.services, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web', namespace: 'shop' },
+    spec: { selector: { app: 'web' }, ports: [{ name: 'http', port: 80, targetPort: 'http' }] },
+  });
+  await deployed(2);
+  const slice = () => objects.get(resources.endpointSlices, 'web-s0', 'shop');
+  await until('two ready', () => slice()?.endpoints?.filter((entry: Json) => entry.conditions.ready).length === 2);
+  expect(slice()!.ports).toEqual([{ name: 'http', port: 8080, protocol: 'TCP' }]);
+  await objects.delete(resources.pods, pods()[0]!.metadata.name!, 'shop');
+  await until(
+    'one terminating',
+    () => slice()!.endpoints.filter((entry: Json) => entry.conditions.terminating).length === 1,
+  );
+  expect(slice()!.endpoints.filter((entry: Json) => entry.conditions.ready)).toHaveLength(1);
+});
+
+test('a stateful set starts its pods in order', async () => {
+  const set: KubeObject = deployment('db:1', 2);
+  set.kind = 'StatefulSet';
+  set.spec.serviceName = 'web';
+  await objects.create(resources.statefulSets, set);
+  await until('first', () => pods().length === 1);
+  expect(pods()[0]!.metadata.name).toBe('web-0');
+  expect(pods()[0]!.spec).toMatchObject({ hostname: 'web-0', subdomain: 'web' });
+  await run(pods()[0]!);
+  await until('second', () => pods().length === 2);
+  expect(pods()[1]!.metadata.name).toBe('web-1');
+});
+
+test('a job ends when its pod succeeds, and fails when its retries are used up', async () => {
+  const job = (name: string): KubeObject => ({
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: { name, namespace: 'shop' },
+    spec: { backoffLimit: 0, template: { spec: { containers: [] } } },
+  });
+  await objects.create(resources.jobs, job('good'));
+  await until('pod', () => pods().length === 1);
+  await run(pods()[0]!, 'Succeeded');
+  await until(
+    'complete',
+    () => objects.get(resources.jobs, 'good', 'shop')?.status?.conditions?.[0]?.type === 'Complete',
+  );
+  await objects.create(resources.jobs, job('bad'));
+  await until('pod', () => pods().length === 2);
+  await run(pods()[1]!, 'Failed');
+  await until(
+    'failed',
+    () => objects.get(resources.jobs, 'bad', 'shop')?.status?.conditions?.[0]?.reason === 'BackoffLimitExceeded',
+  );
+});
+
+test('deleting a deployment takes its sets and pods with it', async () => {
+  await deployed(2);
+  await objects.delete(resources.deployments, 'web', 'shop');
+  await until('collected', () => objects.list(resources.replicaSets).length === 0 && live().length === 0);
+});
+
+test('a namespace gets its service account and root certificate, and its end empties it', async () => {
+  await objects.create(resources.namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } });
+  await until('service account', () => objects.get(resources.serviceAccounts, 'default', 'shop') !== undefined);
+  await until('root', () => objects.get(resources.configMaps, 'kube-root-ca.crt', 'shop')?.data['ca.crt'] === 'PEM');
+  await objects.delete(resources.namespaces, 'shop');
+  await until('gone', () => objects.get(resources.namespaces, 'shop') === undefined);
+  expect(objects.list(resources.configMaps)).toEqual([]);
+});
+
+test('schedules fire in the minutes crontab(5) says', () => {
+  const at = (time: string) => new Date(`2026-11-24T${time}:00Z`); // a Tuesday
+  expect(firesAt('*/15 * * * *', at('10:45'))).toBe(true);
+  expect(firesAt('*/15 * * * *', at('10:46'))).toBe(false);
+  expect(firesAt('0 9-17 * * 1-5', at('09:00'))).toBe(true);
+  expect(firesAt('0 0 1 * 2', at('00:00'))).toBe(true);
+  expect(firesAt('@hourly', at('03:00'))).toBe(true);
+  expect(firesAt('61 * * * *', at('00:00'))).toBeUndefined();
+});
