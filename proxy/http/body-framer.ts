@@ -1,6 +1,7 @@
 /** Tells how many bytes of what arrives belong to the body of the message at hand. Bytes are passed on as they are. */
-import { CR, HTAB, hexValue, LF, valueByte } from './syntax.ts';
+
 import type { Framing } from './head-parser.ts';
+import { CR, HTAB, hexValue, LF, valueByte } from './syntax.ts';
 
 /** Chunk extensions and trailers are bounded: nothing here may grow with the sender's patience. */
 const maxChunkLine = 4096;

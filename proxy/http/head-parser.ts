@@ -143,7 +143,7 @@ export class HeadParser {
 
   #version(buffer: Buffer, start: number, end: number): boolean {
     // "HTTP/1.x": upper case only (RFC 9112 section 2.3).
-    const named = end - start === 8 && buffer.latin1Slice(start, start + 5) === 'HTTP/';
+    const named = end - start === 8 && buffer.toString('latin1', start, start + 5) === 'HTTP/';
     if (!named) return this.#fail(this.#request ? 'bad-request-line' : 'bad-response') > 0;
     const minor = buffer[end - 1]! - 48;
     if (buffer[start + 5] !== 49 || buffer[start + 6] !== 46 || (minor !== 0 && minor !== 1)) {
@@ -271,7 +271,11 @@ export class HeadParser {
       this.chunked = true;
       return true;
     }
-    return this.#fail(/(^|[\s,])chunked([\s,;]|$)/.test(text) || text === '' ? 'bad-transfer-encoding' : 'unknown-transfer-encoding') > 0;
+    return (
+      this.#fail(
+        /(^|[\s,])chunked([\s,;]|$)/.test(text) || text === '' ? 'bad-transfer-encoding' : 'unknown-transfer-encoding',
+      ) > 0
+    );
   }
 
   /** Rules that need the whole head. */
@@ -280,12 +284,13 @@ export class HeadParser {
     if (this.chunked && this.contentLength >= 0) return this.#fail('length-and-chunked') > 0;
     if (this.#request && this.#hosts === 0 && this.minor === 1) return this.#fail('host-missing') > 0;
     if (this.#absolute && this.#hosts === 1) {
-      const target = buffer.latin1Slice(base + this.targetStart, base + this.targetEnd);
+      const target = buffer.toString('latin1', base + this.targetStart, base + this.targetEnd);
       const authority = target.slice(target.indexOf('//') + 2).split(/[/?#]/, 1)[0]!;
-      const host = buffer.latin1Slice(base + this.hostStart, base + this.hostEnd);
+      const host = buffer.toString('latin1', base + this.hostStart, base + this.hostEnd);
       if (authority.toLowerCase() !== host.toLowerCase()) return this.#fail('host-conflict') > 0;
     }
-    const switches = this.upgrade && (this.connectionUpgrade || (!this.#request && this.status === 101)) && this.minor === 1;
+    const switches =
+      this.upgrade && (this.connectionUpgrade || (!this.#request && this.status === 101)) && this.minor === 1;
     this.upgrade = switches;
     if (!switches) this.dropped.push(...this.#upgradeLines);
     if (this.#named.length > 0) this.#dropNamed(buffer, base);
@@ -300,7 +305,7 @@ export class HeadParser {
       const end = buffer.indexOf(10, start);
       if (end - start <= 1 && line > 0) break;
       if (line > 0) {
-        const name = buffer.latin1Slice(start, buffer.indexOf(COLON, start)).toLowerCase();
+        const name = buffer.toString('latin1', start, buffer.indexOf(COLON, start)).toLowerCase();
         const framing = name === 'host' || name === 'content-length' || name === 'transfer-encoding';
         if (this.#named.includes(name) && !framing) this.#drop(start, end - 1, base);
       }
@@ -313,7 +318,7 @@ export class HeadParser {
 function methodName(buffer: Buffer, start: number, end: number): string {
   const length = end - start;
   if (length === 3 && buffer[start] === 71 && buffer[start + 1] === 69 && buffer[start + 2] === 84) return 'GET';
-  const name = buffer.latin1Slice(start, end);
+  const name = buffer.toString('latin1', start, end);
   return commonMethods.find((method) => method === name) ?? name;
 }
 
@@ -322,7 +327,7 @@ function value(buffer: Buffer, colon: number, end: number): string {
   let to = end;
   while (from < to && (buffer[from] === SP || buffer[from] === HTAB)) from++;
   while (to > from && (buffer[to - 1] === SP || buffer[to - 1] === HTAB)) to--;
-  return buffer.latin1Slice(from, to);
+  return buffer.toString('latin1', from, to);
 }
 
 /** Sorts pairs of start and end by start and removes repeated ones. */

@@ -1,0 +1,52 @@
+/** Carries bytes between two connections, both ways, until both have ended. */
+import type { Duplex } from 'node:stream';
+
+export interface SpliceCounters {
+  /** Bytes from a to b, and back. */
+  sentBytes: number;
+  receivedBytes: number;
+}
+
+/**
+ * Half-closes pass through; an error or an early close of one side destroys the other. At most one chunk beyond the
+ * writable's high-water mark is held per direction. `done` is called once, with the error if there was one.
+ */
+export function splice(a: Duplex, b: Duplex, counters: SpliceCounters, done: (error?: Error) => void): void {
+  let ended = false;
+  const finish = (error?: Error) => {
+    if (ended) return;
+    ended = true;
+    a.destroy(error);
+    b.destroy(error);
+    done(error);
+  };
+  oneWay(a, b, counters, 'sentBytes', finish);
+  oneWay(b, a, counters, 'receivedBytes', finish);
+}
+
+function oneWay(
+  from: Duplex,
+  to: Duplex,
+  counters: SpliceCounters,
+  field: keyof SpliceCounters,
+  finish: (error?: Error) => void,
+): void {
+  from.on('data', (chunk: Buffer) => {
+    counters[field] += chunk.length;
+    if (!to.write(chunk)) from.pause();
+  });
+  to.on('drain', () => from.resume());
+  from.on('end', () => {
+    to.end();
+  });
+  from.on('error', finish);
+  from.on('close', () => {
+    // Both directions ended in order: nothing is lost. Otherwise the other side must learn of it.
+    if (from.readableEnded && from.writableFinished) {
+      if (to.readableEnded && to.writableFinished) finish();
+      else if (to.destroyed) finish();
+    } else finish();
+  });
+  if (from.readableEnded) to.end();
+  else from.resume();
+}
