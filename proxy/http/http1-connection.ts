@@ -127,6 +127,12 @@ export class Http1Connection implements CarrierHandler, Timed {
 
   #send(bytes: Buffer): void {
     this.#exchange.sentBytes += bytes.length;
+    if (!this.#carrier) {
+      // Nothing to write to yet: kept whatever its size; the client is paused, so it is one chunk.
+      this.#replayBytes += bytes.length;
+      this.#replay.push(bytes);
+      return;
+    }
     if (this.#replayable) {
       this.#replayBytes += bytes.length;
       if (this.#replayBytes <= replayLimit) this.#replay.push(bytes);
@@ -135,7 +141,7 @@ export class Http1Connection implements CarrierHandler, Timed {
         this.#replay = [];
       }
     }
-    if (this.#carrier && !this.#carrier.write(bytes)) this.#client.pause();
+    if (!this.#carrier.write(bytes)) this.#client.pause();
   }
 
   #onClientEnd(): void {
@@ -241,6 +247,10 @@ export class Http1Connection implements CarrierHandler, Timed {
     let open = true;
     for (const bytes of this.#replay) open = carrier.write(bytes);
     if (!open) this.#client.pause();
+    if (this.#replayBytes > replayLimit) {
+      this.#replayable = false;
+      this.#replay = [];
+    }
     const waiting = this.#pending;
     if (waiting && !this.#requestBody.done) {
       this.#pending = undefined;
@@ -373,7 +383,8 @@ export class Http1Connection implements CarrierHandler, Timed {
     this.#phase = 'idle';
     this.deadline = this.#options.timers.now + idleTimeoutMs;
     if (this.#pending) this.#readRequests();
-    if (this.#phase !== 'exchange' && !this.#clientEnded) this.#client.resume();
+    const now: Phase = this.#phase as Phase;
+    if (now !== 'exchange' && !this.#clientEnded) this.#client.resume();
   }
 
   /** 101: from here on the bytes are the applications' own. */

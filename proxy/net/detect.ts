@@ -1,0 +1,71 @@
+/** Tells HTTP/1 and HTTP/2 from other traffic by the client's first bytes, as soon as they are enough. */
+import type { Duplex } from 'node:stream';
+import { tokenByte } from '../http/syntax.ts';
+
+export type Detected = 'http1' | 'http2' | 'opaque';
+
+const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+/** The longest method of the IANA registry is BASELINE-CONTROL / UPDATEREDIRECTREF, 17 letters. */
+const maxMethod = 20;
+
+/** `more` where the bytes so far fit several protocols. */
+export function detectProtocol(bytes: Buffer): Detected | 'more' {
+  const compared = Math.min(bytes.length, preface.length);
+  if (preface.compare(bytes, 0, compared, 0, compared) === 0) return compared === preface.length ? 'http2' : 'more';
+  let i = 0;
+  if (bytes[0] === 13 && (bytes.length === 1 || bytes[1] === 10)) i = Math.min(2, bytes.length); // one empty line may come first
+  const start = i;
+  while (i < bytes.length && tokenByte[bytes[i]!] && i - start <= maxMethod) {
+    // Methods are upper case by custom of all in use; lower case first bytes are some other line protocol.
+    const byte = bytes[i]!;
+    if (!((byte >= 65 && byte <= 90) || byte === 45 || byte === 95)) return 'opaque';
+    i++;
+  }
+  if (i === bytes.length) return i - start <= maxMethod ? 'more' : 'opaque';
+  if (bytes[i] !== 32 || i === start) return 'opaque';
+  // A request target begins with a slash, is an asterisk, or is absolute; what follows a line protocol's verb is not.
+  const rest = bytes.subarray(i + 1);
+  if (rest.length === 0) return 'more';
+  if (rest[0] === 0x2f) return afterTarget(rest);
+  if (rest[0] === 0x2a) return afterTarget(rest);
+  const text = rest.toString('latin1', 0, 8).toLowerCase();
+  const scheme = ['http://', 'https://'].find((one) => one.startsWith(text.slice(0, one.length)));
+  if (scheme) return text.length >= scheme.length ? 'http1' : 'more';
+  return bytes.toString('latin1', start, i) === 'CONNECT' ? afterTarget(rest) : 'opaque';
+}
+
+/** Decided by the version once the first line is whole: a bad one still is HTTP, for the parser to refuse. */
+function afterTarget(rest: Buffer): Detected | 'more' {
+  const lf = rest.indexOf(10);
+  if (lf < 0) return rest.length > 32 ? 'http1' : 'more';
+  return rest.toString('latin1', 0, lf).includes(' HTTP/') ? 'http1' : 'opaque';
+}
+
+/**
+ * Reads from a connection until its protocol is told, the client has been silent for `graceMs`, or it has ended.
+ * Calls back once with what was read; the connection is then paused and without listeners of this function.
+ */
+export function awaitProtocol(
+  connection: Duplex,
+  graceMs: number,
+  callback: (outcome: Detected | 'silent' | 'closed', read: Buffer | undefined) => void,
+): void {
+  let read: Buffer | undefined;
+  const finish = (outcome: Detected | 'silent' | 'closed') => {
+    clearTimeout(timer);
+    connection.removeListener('data', onData).removeListener('end', onEnd).removeListener('close', onClose);
+    connection.pause();
+    callback(outcome, read);
+  };
+  const onData = (chunk: Buffer) => {
+    read = read ? Buffer.concat([read, chunk]) : chunk;
+    const decided = detectProtocol(read);
+    if (decided !== 'more') finish(decided);
+  };
+  const onEnd = () => finish(read ? 'opaque' : 'closed');
+  const onClose = () => finish('closed');
+  // A client that has begun a request line gets its time; the HTTP engine's own head timeout bounds it. One that has
+  // sent nothing may be waiting for the server to speak first.
+  const timer = setTimeout(() => finish(read ? 'opaque' : 'silent'), graceMs);
+  connection.on('data', onData).on('end', onEnd).on('close', onClose);
+}
