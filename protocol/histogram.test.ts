@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { addHistogram, bucketCount, bucketMiddle, bucketOf, bucketStart, encodeHistogram, quantile } from './histogram.ts';
+import {
+  addHistogram,
+  bucketCount,
+  bucketMiddle,
+  bucketOf,
+  bucketStart,
+  encodeHistogram,
+  quantile,
+} from './histogram.ts';
 
 test('every value falls into a bucket whose middle is within 2 % of it', () => {
   fc.assert(
