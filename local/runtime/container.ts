@@ -1,0 +1,144 @@
+/** One start of one container: its process, its exit, its log. */
+import { spawn, spawnSync } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, watch, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { isAlive, parseStat, type ProcessIdentity, signal } from '../process.ts';
+import { type ContainerPlan, containerScript, shimScript } from './script.ts';
+
+export interface Exit {
+  code: number;
+  finishedAt: string;
+}
+
+/** Folder of a container's own files inside its pod's. */
+export function containerFolder(podRun: string, name: string): string {
+  return join(podRun, 'containers', name);
+}
+
+export class Attempt {
+  readonly #base: string;
+
+  constructor(podRun: string, container: string, number: number) {
+    this.#base = join(containerFolder(podRun, container), String(number));
+  }
+
+  get log(): string {
+    return `${this.#base}.log`;
+  }
+
+  /** The program's first process, once it runs. */
+  get process(): ProcessIdentity | undefined {
+    return this.#identity('pid');
+  }
+
+  #identity(kind: string): ProcessIdentity | undefined {
+    try {
+      const text = readFileSync(`${this.#base}.${kind}`, 'latin1');
+      return text.endsWith('\n') ? parseStat(text) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  get startedAt(): string {
+    return statSync(`${this.#base}.pid`).mtime.toISOString();
+  }
+
+  get exit(): Exit | undefined {
+    try {
+      const code = Number.parseInt(readFileSync(`${this.#base}.exit`, 'latin1'), 10);
+      return { code, finishedAt: statSync(`${this.#base}.exit`).mtime.toISOString() };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Whether the shim of this attempt still runs (before that: whether it was ever started). */
+  get #shim(): ProcessIdentity | undefined {
+    return this.#identity('shim');
+  }
+
+  /** Starts the program in the namespaces of the pod's holder; returns at once. */
+  start(plan: ContainerPlan, holder: ProcessIdentity): void {
+    mkdirSync(dirname(this.#base), { recursive: true });
+    rmSync(plan.scratch, { recursive: true, force: true });
+    for (const part of ['upper', 'work', 'root']) mkdirSync(join(plan.scratch, part), { recursive: true });
+    writeFileSync(`${this.#base}.sh`, containerScript(plan, this.#base), { mode: 0o600 });
+    const shim = `read -r stat < /proc/self/stat; echo "$stat" > '${this.#base}.shim'\n${shimScript(this.#base)}`;
+    const output = openSync(this.log, 'a', 0o640);
+    const space = `/proc/${holder.pid}/ns`;
+    const child = spawn(
+      'nsenter',
+      [`--net=${space}/net`, `--uts=${space}/uts`, `--ipc=${space}/ipc`, '/bin/sh', '-c', shim],
+      { detached: true, stdio: ['ignore', output, output], cwd: '/', env: { PATH: process.env.PATH ?? '' } },
+    );
+    closeSync(output);
+    child.unref();
+  }
+
+  /** Resolves when the program runs, or has ended already. */
+  async running(cancel: AbortSignal): Promise<void> {
+    await this.#until(() => this.process !== undefined || this.exit !== undefined || this.#lost(), cancel);
+  }
+
+  /** Resolves with how the program ended. */
+  async ended(cancel: AbortSignal): Promise<Exit> {
+    await this.#until(() => this.exit !== undefined || this.#lost(), cancel);
+    // The shim itself was killed, e.g. with the machine: nobody wrote an exit code.
+    return this.exit ?? { code: 137, finishedAt: new Date().toISOString() };
+  }
+
+  #lost(): boolean {
+    const shim = this.#shim;
+    return shim !== undefined && !isAlive(shim) && this.exit === undefined;
+  }
+
+  async #until(done: () => boolean, cancel: AbortSignal): Promise<void> {
+    if (done()) return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const check = (): void => {
+      if (done()) resolve();
+    };
+    const stop = (): void => reject(cancel.reason);
+    const watcher = watch(dirname(this.#base), check);
+    // Watching misses what happened before it began, and a shim that was killed leaves no file.
+    const timer = setInterval(check, 1_000);
+    cancel.addEventListener('abort', stop, { once: true });
+    try {
+      cancel.throwIfAborted();
+      check();
+      await promise;
+    } finally {
+      watcher.close();
+      clearInterval(timer);
+      cancel.removeEventListener('abort', stop);
+    }
+  }
+
+  kill(name: NodeJS.Signals): void {
+    const target = this.process ?? this.#shim;
+    if (target) signal(target, name);
+  }
+
+  /** Ends the program and its shim at once, and waits for neither. */
+  destroy(): void {
+    this.kill('SIGKILL');
+  }
+
+  get started(): boolean {
+    return existsSync(`${this.#base}.shim`);
+  }
+
+  /** Removes what an older start has left, its log included. */
+  remove(): void {
+    for (const kind of ['sh', 'pid', 'exit', 'exit.new', 'shim', 'log', 'log.1']) rmSync(`${this.#base}.${kind}`, { force: true });
+  }
+
+  /** Keeps the log to two files of `limit` bytes. The program holds the file open for appending, so it is emptied in
+   *  place; lines written while it is copied are lost. */
+  rotate(limit: number): void {
+    if (!existsSync(this.log) || statSync(this.log).size < limit) return;
+    spawnSync('cp', [this.log, `${this.log}.1`]);
+    spawnSync('truncate', ['-s', '0', this.log]);
+  }
+}

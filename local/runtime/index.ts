@@ -1,0 +1,121 @@
+/** The pod runtime of the local mesh: takes every pod of the store, runs it, and answers for its logs and ports. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Duplex } from 'node:stream';
+import { resources } from '../../kube/resources.ts';
+import type { KubeObject } from '../../kube/types.ts';
+import { nodeAddress } from '../network/addresses.ts';
+import { connectIn } from '../network/socket.ts';
+import { Conflict, NotFound, type PodRuntime } from '../objects.ts';
+import { streamLog } from './logs.ts';
+import { type PodContext, PodWorker } from './pod.ts';
+
+export class Runtime implements PodRuntime {
+  readonly #context: PodContext;
+  readonly #workers = new Map<string, PodWorker>();
+  #unwatch: (() => void) | undefined;
+
+  constructor(context: PodContext) {
+    this.#context = context;
+  }
+
+  /** Adopts the pods that still run, starts the others, and follows the store from then on. */
+  start(): void {
+    const { objects, addresses } = this.#context;
+    // Addresses of pods that are there come first: a new pod must not get one of them.
+    for (const pod of objects.list(resources.pods)) if (pod.status?.podIP && !pod.spec.hostNetwork) addresses.take(pod.status.podIP, pod.metadata.uid!);
+    this.#unwatch = objects.watch(resources.pods, ({ type, object }) => {
+      const uid = object.metadata.uid!;
+      const worker = this.#workers.get(uid);
+      if (type === 'DELETED') {
+        this.#workers.delete(uid);
+        void worker?.stop(0);
+      } else if (worker) worker.update(object);
+      else void this.#take(object);
+    });
+  }
+
+  async #take(pod: KubeObject): Promise<void> {
+    const { objects, nodeName, log } = this.#context;
+    const worker = new PodWorker(pod, this.#context);
+    this.#workers.set(pod.metadata.uid!, worker);
+    try {
+      const done = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
+      if (!pod.spec.nodeName && !pod.metadata.deletionTimestamp) await this.#bind(pod);
+      if (pod.metadata.deletionTimestamp && !pod.status?.podIP) return void (await worker.stop(0));
+      if (pod.metadata.deletionTimestamp) worker.update(pod);
+      if (!done) await worker.run();
+    } catch (error) {
+      log(`pod ${pod.metadata.namespace}/${pod.metadata.name}: ${(error as Error).message}`);
+      objects.event(pod, 'Warning', 'FailedScheduling', `not placed on ${nodeName}: ${(error as Error).message}`);
+    }
+  }
+
+  async #bind(pod: KubeObject): Promise<void> {
+    const { objects, nodeName } = this.#context;
+    for (;;) {
+      const current = objects.get(resources.pods, pod.metadata.name!, pod.metadata.namespace);
+      if (!current || current.metadata.uid !== pod.metadata.uid) return;
+      try {
+        const bound = await objects.update(resources.pods, { ...structuredClone(current), spec: { ...structuredClone(current.spec), nodeName } });
+        objects.event(bound, 'Normal', 'Scheduled', `Successfully assigned ${pod.metadata.namespace}/${pod.metadata.name} to ${nodeName}`);
+        return;
+      } catch (error) {
+        if (error instanceof NotFound) return;
+        if (!(error instanceof Conflict)) throw error;
+      }
+    }
+  }
+
+  /** Lets go of every pod; they go on running. */
+  release(): void {
+    this.#unwatch?.();
+    for (const worker of this.#workers.values()) worker.release();
+  }
+
+  #worker(namespace: string, name: string): PodWorker {
+    for (const worker of this.#workers.values())
+      if (worker.pod.metadata.name === name && worker.pod.metadata.namespace === namespace) return worker;
+    throw new NotFound(`pod ${namespace}/${name} does not run here`);
+  }
+
+  logs(...[namespace, pod, options, signal]: Parameters<PodRuntime['logs']>): NodeJS.ReadableStream {
+    const runner = this.#worker(namespace, pod).runner(options.container);
+    const file = runner?.log(options.previous === true);
+    if (!runner || !file) throw new NotFound(`container ${options.container} of pod ${pod} has no ${options.previous ? 'previous ' : ''}log`);
+    return streamLog(file, { ...options, running: () => runner.log(false) === file && runner.running }, signal);
+  }
+
+  async exec(...[namespace, pod, container, command, options]: Parameters<PodRuntime['exec']>): Promise<ChildProcess> {
+    const runner = this.#worker(namespace, pod).runner(container);
+    if (!runner) throw new NotFound(`pod ${pod} has no container ${container}`);
+    const argv = [...runner.enter(), ...command];
+    if (!options.tty) return spawn(argv[0]!, argv.slice(1), { stdio: 'pipe' });
+    // script (util-linux) gives the program the terminal it asks for.
+    const line = argv.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
+    return spawn('script', ['-qefc', line, '/dev/null'], { stdio: 'pipe' });
+  }
+
+  async connect(namespace: string, pod: string, port: number): Promise<Duplex> {
+    const worker = this.#worker(namespace, pod);
+    if (!worker.network) throw new NotFound(`pod ${pod} has no network yet`);
+    const socket = connectIn(worker.network, '127.0.0.1', port);
+    socket.setNoDelay(true);
+    return socket;
+  }
+}
+
+/** The Node object kubectl shows. */
+export function nodeObject(name: string): KubeObject {
+  const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+  return {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name, labels: { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux' } },
+    spec: { podCIDR: '10.244.0.0/16' },
+    status: {
+      addresses: [{ type: 'InternalIP', address: nodeAddress }, { type: 'Hostname', address: name }],
+      conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'the local mesh runs', lastHeartbeatTime: now, lastTransitionTime: now }],
+      nodeInfo: { kubeletVersion: 'v1.33.0', operatingSystem: 'linux', architecture: process.arch === 'x64' ? 'amd64' : process.arch },
+    },
+  };
+}
