@@ -2,14 +2,7 @@
 import { isIP } from 'node:net';
 import { parseSpiffeId, type SpiffeId } from '../protocol/identity.ts';
 import { clusterDomain, controlName, controlNamespace, defaultTrustDomain } from '../protocol/names.ts';
-import {
-  adminPort,
-  discoveryPort,
-  hbonePort,
-  identityPort,
-  inboundPort,
-  outboundPort,
-} from '../protocol/ports.ts';
+import { adminPort, discoveryPort, hbonePort, identityPort, inboundPort, outboundPort } from '../protocol/ports.ts';
 import { isLogLevel, type LogLevel } from './log.ts';
 
 export interface ProxyConfig {
@@ -58,7 +51,10 @@ export const proxyVariables = {
     default: `${controlName}.${controlNamespace}.svc.${clusterDomain}`,
   },
   IDENTITY_PORT: { about: 'Port of the control plane that issues certificates.', default: String(identityPort) },
-  DISCOVERY_PORT: { about: 'Port of the control plane that speaks the proxy protocol.', default: String(discoveryPort) },
+  DISCOVERY_PORT: {
+    about: 'Port of the control plane that speaks the proxy protocol.',
+    default: String(discoveryPort),
+  },
   CONTROL_IDENTITY: {
     about: 'Identity the control plane must show. In the trust domain, that of its service account where not set.',
     default: '',
@@ -111,7 +107,8 @@ export function parseConfig(
   if (!/^[a-z0-9._-]+$/.test(trustDomain)) bad('TRUST_DOMAIN', trustDomain, 'a trust domain (a-z, 0-9, ".", "_", "-")');
   const controlIdentity =
     text('CONTROL_IDENTITY') || `spiffe://${trustDomain}/ns/${controlNamespace}/sa/${controlName}`;
-  if (!parseSpiffeId(controlIdentity)) bad('CONTROL_IDENTITY', controlIdentity, 'of the form spiffe://domain/ns/…/sa/…');
+  if (!parseSpiffeId(controlIdentity))
+    bad('CONTROL_IDENTITY', controlIdentity, 'of the form spiffe://domain/ns/…/sa/…');
   const podIps = text('POD_IPS').split(',').filter(Boolean);
   for (const ip of podIps) if (isIP(ip) === 0) bad('POD_IPS', ip, 'an IP address');
   const pod = text('POD_NAME');
@@ -149,10 +146,6 @@ export function parseConfig(
     hbonePort: port('HBONE_PORT'),
     adminPort: port('ADMIN_PORT'),
   };
-  for (const name of Object.keys(environment)) {
-    if (!name.startsWith(variablePrefix)) continue;
-    if (!Object.hasOwn(proxyVariables, name.slice(variablePrefix.length))) problems.push(`${name} is not a setting`);
-  }
   return problems.length > 0 ? { problems } : { config };
 }
 

@@ -1,0 +1,144 @@
+/**
+ * Power of two choices on peak-EWMA latency × (pending + 1) (Mitzenmacher 2001; Finagle's p2cPeakEwma). Endpoints
+ * whose connections fail in a row are left out for an exponentially growing probation, never more than half of them.
+ */
+import type { Endpoint } from '../../protocol/discovery.ts';
+import { EndpointState } from './endpoint-state.ts';
+
+const failuresToEject = 5;
+const firstProbationMs = 1_000;
+const maxProbationMs = 60_000;
+
+export interface BalancerOptions<T> {
+  /** Makes what is kept per endpoint; asked again when the endpoint's workload or identity changes. */
+  attach: (endpoint: Endpoint) => T;
+  /** 0 ≤ x < 1. */
+  random?: () => number;
+  /** Milliseconds, monotonic. */
+  now?: () => number;
+}
+
+export class Balancer<T> {
+  readonly #attach: (endpoint: Endpoint) => T;
+  readonly #random: () => number;
+  readonly #now: () => number;
+  #all: EndpointState<T>[] = [];
+  #usable: EndpointState<T>[] = [];
+  /** When the first probation ends; Infinity without one. */
+  #nextReturn = Number.POSITIVE_INFINITY;
+
+  constructor(options: BalancerOptions<T>) {
+    this.#attach = options.attach;
+    this.#random = options.random ?? Math.random;
+    this.#now = options.now ?? (() => performance.now());
+  }
+
+  get size(): number {
+    return this.#all.length;
+  }
+
+  get endpoints(): readonly EndpointState<T>[] {
+    return this.#all;
+  }
+
+  /** Takes a new list. Endpoints that stay keep their state; what is in flight at those that go goes on. */
+  update(endpoints: readonly Endpoint[]): void {
+    const now = this.#now();
+    const before = new Map(this.#all.map((state) => [state.endpoint.address, state]));
+    const mean =
+      this.#all.length > 0
+        ? this.#all.reduce((sum, state) => sum + state.latency(now), 0) / this.#all.length
+        : undefined;
+    const next = new Map<string, EndpointState<T>>();
+    for (const endpoint of endpoints) {
+      const state = before.get(endpoint.address);
+      if (!state || state.endpoint.identity !== endpoint.identity || state.endpoint.pod !== endpoint.pod) {
+        // Another pod behind the same address is another endpoint.
+        next.set(endpoint.address, new EndpointState(endpoint, this.#attach(endpoint), mean, now));
+      } else {
+        if (!sameWorkload(state.endpoint, endpoint)) state.data = this.#attach(endpoint);
+        state.endpoint = endpoint;
+        next.set(endpoint.address, state);
+      }
+    }
+    this.#all = [...next.values()];
+    // A smaller list may leave more than half ejected: those that come back first come back now.
+    const ejected = this.#all.filter((state) => state.ejectedUntil > 0).sort((a, b) => a.ejectedUntil - b.ejectedUntil);
+    for (const state of ejected.slice(0, Math.max(0, ejected.length - Math.floor(this.#all.length / 2)))) {
+      release(state);
+    }
+    this.#refresh(now);
+  }
+
+  /** The endpoint for the next try; another than `avoid` where there is one. undefined where there is none at all. */
+  pick(avoid?: Endpoint): EndpointState<T> | undefined {
+    const now = this.#now();
+    if (now >= this.#nextReturn) this.#refresh(now);
+    const usable = this.#usable;
+    const count = usable.length;
+    if (count <= 1) return this.#onlyOne(usable[0], avoid);
+    const first = Math.floor(this.#random() * count);
+    let second = Math.floor(this.#random() * (count - 1));
+    if (second >= first) second++;
+    const a = usable[first]!;
+    const b = usable[second]!;
+    if (avoid) {
+      if (a.endpoint.address === avoid.address) return b;
+      if (b.endpoint.address === avoid.address) return a;
+    }
+    return b.load(now) < a.load(now) ? b : a;
+  }
+
+  #onlyOne(one: EndpointState<T> | undefined, avoid: Endpoint | undefined): EndpointState<T> | undefined {
+    if (!one || avoid?.address !== one.endpoint.address) return one;
+    // The one in use just failed: one on probation is the better try.
+    return this.#all.find((state) => state !== one) ?? one;
+  }
+
+  /** A connection or response came from it; latency in milliseconds, undefined where it says nothing. */
+  succeeded(state: EndpointState<T>, latency: number | undefined): void {
+    state.failures = 0;
+    if (state.ejectedUntil > 0) {
+      release(state);
+      this.#refresh(this.#now());
+    }
+    state.ejections = 0;
+    if (latency !== undefined) state.observe(latency, this.#now());
+  }
+
+  /** No connection could be made to it. */
+  failed(state: EndpointState<T>): void {
+    state.failures++;
+    if (state.failures < failuresToEject || state.ejectedUntil > 0) return;
+    const ejected = this.#all.length - this.#usable.length;
+    if (!this.#all.includes(state) || ejected + 1 > Math.floor(this.#all.length / 2)) return;
+    const now = this.#now();
+    const probation = Math.min(maxProbationMs, firstProbationMs * 2 ** state.ejections);
+    state.ejectedUntil = now + probation * (0.75 + this.#random() * 0.5);
+    state.ejections++;
+    this.#refresh(now);
+  }
+
+  #refresh(now: number): void {
+    this.#nextReturn = Number.POSITIVE_INFINITY;
+    for (const state of this.#all) {
+      if (state.ejectedUntil === 0) continue;
+      if (state.ejectedUntil <= now) {
+        release(state);
+        // On probation: the next failure ejects it again, for longer.
+        state.failures = failuresToEject - 1;
+      } else this.#nextReturn = Math.min(this.#nextReturn, state.ejectedUntil);
+    }
+    this.#usable = this.#all.filter((state) => state.ejectedUntil === 0);
+  }
+}
+
+function release<T>(state: EndpointState<T>): void {
+  state.ejectedUntil = 0;
+  state.failures = 0;
+}
+
+function sameWorkload(a: Endpoint, b: Endpoint): boolean {
+  const [x, y] = [a.workload, b.workload];
+  return x?.namespace === y?.namespace && x?.kind === y?.kind && x?.name === y?.name;
+}

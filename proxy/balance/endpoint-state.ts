@@ -1,0 +1,48 @@
+/** What the balancer knows of one endpoint: its latency, what it carries now, and whether it fails. */
+import type { Endpoint } from '../../protocol/discovery.ts';
+
+/** Time after which an old latency counts for 1/e, milliseconds. */
+const decayMs = 10_000;
+/** Latency assumed before anything was measured anywhere, milliseconds. */
+const unknownLatencyMs = 1;
+
+/** `T` is what the user of the balancer keeps per endpoint, e.g. its telemetry series. */
+export class EndpointState<T> {
+  endpoint: Endpoint;
+  data: T;
+  /** Exchanges or connections at it now. */
+  pending = 0;
+  /** Consecutive connection failures. */
+  failures = 0;
+  /** Ejections in a row, without a success between. */
+  ejections = 0;
+  /** When its probation ends, milliseconds; 0 while it is in use. */
+  ejectedUntil = 0;
+  #latency: number;
+  #measuredAt: number;
+
+  /** `latency`: milliseconds to begin with, so that a new endpoint is not flooded. */
+  constructor(endpoint: Endpoint, data: T, latency: number | undefined, now: number) {
+    this.endpoint = endpoint;
+    this.data = data;
+    this.#latency = latency ?? unknownLatencyMs;
+    this.#measuredAt = now;
+  }
+
+  /** Peak EWMA: up at once, down slowly. */
+  observe(latency: number, now: number): void {
+    const before = this.latency(now);
+    const weight = Math.exp((this.#measuredAt - now) / decayMs);
+    this.#latency = latency > before ? latency : this.#latency * weight + latency * (1 - weight);
+    this.#measuredAt = now;
+  }
+
+  /** Milliseconds; without measurements it falls, so that a once slow endpoint is tried again. */
+  latency(now: number): number {
+    return this.#latency * Math.exp((this.#measuredAt - now) / decayMs);
+  }
+
+  load(now: number): number {
+    return this.latency(now) * (this.pending + 1);
+  }
+}

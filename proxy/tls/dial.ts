@@ -1,0 +1,61 @@
+/** Opens a TLS connection to a peer of the mesh and checks who it is. */
+import { connect, type TLSSocket } from 'node:tls';
+import type { SpiffeId } from '../../protocol/identity.ts';
+import { ProxyError } from '../error.ts';
+import type { Credentials } from './credentials.ts';
+import { verifyPeer } from './verify.ts';
+
+export interface DialOptions {
+  host: string;
+  port: number;
+  /** Roots and, for mutual TLS, this proxy's certificate. */
+  credentials: Credentials;
+  trustDomain: string;
+  identity: SpiffeId;
+  alpn: string[];
+  timeoutMs: number;
+}
+
+/** Calls back once, with a verified connection or the error; connect errors are safe to retry elsewhere. */
+export function dial(
+  options: DialOptions,
+  callback: (error: ProxyError | undefined, socket: TLSSocket | undefined) => void,
+): void {
+  const { credentials } = options;
+  const socket = connect({
+    host: options.host,
+    port: options.port,
+    ...(credentials.context ? { secureContext: credentials.context } : { ca: credentials.trustBundle }),
+    minVersion: 'TLSv1.3',
+    ALPNProtocols: options.alpn,
+    // No SNI: the destination's address says whom we mean (HBONE); names are checked as SPIFFE IDs below.
+    servername: '',
+    rejectUnauthorized: false,
+  });
+  socket.setNoDelay(true);
+  let settled = false;
+  const fail = (code: string, message: string, cause?: unknown) => {
+    if (settled) return;
+    settled = true;
+    clearTimeout(timer);
+    socket.on('error', () => {}); // already reported; a late one must not end the process
+    socket.destroy();
+    callback(new ProxyError(code, message, { source: 'server', retry: 'yes', cause }), undefined);
+  };
+  const where = `${options.host}:${options.port}`;
+  const timer = setTimeout(
+    () => fail('connect-timeout', `${where} did not answer within ${options.timeoutMs} ms`),
+    options.timeoutMs,
+  );
+  socket.once('error', (error) => fail('connect-failed', `${where}: ${error.message}`, error));
+  socket.once('close', () => fail('connect-failed', `${where} closed during the handshake`));
+  socket.once('secureConnect', () => {
+    const verdict = verifyPeer(socket, { trustDomain: options.trustDomain, identity: options.identity });
+    if ('reason' in verdict) return fail('identity-refused', `${where} ${verdict.reason}: ${verdict.detail}`);
+    if (settled) return;
+    settled = true;
+    clearTimeout(timer);
+    socket.removeAllListeners('error').removeAllListeners('close');
+    callback(undefined, socket);
+  });
+}

@@ -1,0 +1,49 @@
+/** Who is at the other end of a TLS connection; each way to fail has a reason of its own. */
+import type { TLSSocket } from 'node:tls';
+import { parseSpiffeId, type SpiffeId } from '../../protocol/identity.ts';
+
+export type RefusalReason =
+  | 'no-certificate'
+  | 'certificate-expired'
+  | 'unknown-issuer'
+  | 'no-identity'
+  | 'wrong-trust-domain'
+  | 'identity-mismatch';
+
+export type Verdict = { identity: SpiffeId } | { reason: RefusalReason; detail: string };
+
+export interface Expectation {
+  trustDomain: string;
+  /** The one identity to accept; any of the trust domain where absent. */
+  identity?: SpiffeId;
+}
+
+/**
+ * Judges a connection whose handshake is over. TLS itself was told to go on without a verified peer, so that this
+ * is the one place that decides and can say why; nothing is read from the connection before.
+ */
+export function verifyPeer(socket: TLSSocket, expected: Expectation): Verdict {
+  const certificate = socket.getPeerX509Certificate();
+  if (!certificate) return { reason: 'no-certificate', detail: 'the peer showed no certificate' };
+  if (!socket.authorized) {
+    const code = String(socket.authorizationError);
+    if (/EXPIRED|NOT_YET_VALID/.test(code)) {
+      return {
+        reason: 'certificate-expired',
+        detail: `the peer's certificate is valid from ${certificate.validFrom} to ${certificate.validTo}`,
+      };
+    }
+    return { reason: 'unknown-issuer', detail: `the peer's certificate does not lead to a trusted root (${code})` };
+  }
+  const uris = (certificate.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'));
+  const id = uris.length === 1 ? uris[0]!.slice(4) : '';
+  const identity = parseSpiffeId(id);
+  if (!identity) return { reason: 'no-identity', detail: "the peer's certificate names no SPIFFE identity" };
+  if (identity.trustDomain !== expected.trustDomain) {
+    return { reason: 'wrong-trust-domain', detail: `the peer is ${id}, not of trust domain ${expected.trustDomain}` };
+  }
+  if (expected.identity && id !== expected.identity) {
+    return { reason: 'identity-mismatch', detail: `the peer is ${id}, not ${expected.identity}` };
+  }
+  return { identity: id as SpiffeId };
+}

@@ -1,0 +1,220 @@
+/** Carriers to endpoints: HBONE streams where they are meshed, TCP where they are not; idle ones are pooled. */
+import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type Endpoint, parseAddress } from '../../protocol/discovery.ts';
+import type { Carrier, CarrierCallback, CarrierHandler, Connector } from '../carrier.ts';
+import { ProxyError } from '../error.ts';
+import type { TimerWheel } from '../net/timer-wheel.ts';
+import type { HboneClient } from './hbone-client.ts';
+
+const idlePerEndpoint = 256;
+const idleInAll = 4096;
+/** Shorter than servers keep idle connections, so that we seldom race their close. */
+const idleMs = 4_000;
+interface Pool {
+  idle: PooledCarrier[];
+}
+
+class PooledCarrier implements Carrier {
+  readonly endpoint: Endpoint;
+  readonly secure: boolean;
+  reused = false;
+  handler: CarrierHandler | undefined;
+  idleSince = 0;
+  readonly #duplex: Duplex;
+  readonly #owner: PoolingConnector;
+  readonly #pool: Pool;
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.handler) this.handler.onCarrierData(chunk);
+    else this.destroy();
+  };
+  readonly #onEnd = (): void => {
+    if (this.handler) this.handler.onCarrierEnd();
+    else this.destroy();
+  };
+  readonly #onDrain = (): void => this.handler?.onCarrierDrain();
+  readonly #onError = (error: Error): void => this.#gone(error);
+  readonly #onClose = (): void => this.#gone(undefined);
+
+  constructor(duplex: Duplex, endpoint: Endpoint, secure: boolean, owner: PoolingConnector, pool: Pool) {
+    this.#duplex = duplex;
+    this.endpoint = endpoint;
+    this.secure = secure;
+    this.#owner = owner;
+    this.#pool = pool;
+    duplex
+      .on('data', this.#onData)
+      .on('end', this.#onEnd)
+      .on('drain', this.#onDrain)
+      .on('error', this.#onError)
+      .on('close', this.#onClose);
+  }
+
+  write(chunk: Buffer): boolean {
+    return this.#duplex.write(chunk);
+  }
+  pause(): void {
+    this.#duplex.pause();
+  }
+  resume(): void {
+    this.#duplex.resume();
+  }
+
+  release(): void {
+    this.handler = undefined;
+    this.reused = true;
+    if (this.#duplex.isPaused()) this.#duplex.resume();
+    this.#owner.keep(this, this.#pool);
+  }
+
+  destroy(error?: Error): void {
+    this.handler = undefined;
+    this.#owner.drop(this, this.#pool);
+    this.#duplex.destroy(error);
+  }
+
+  detach(): Duplex {
+    this.handler = undefined;
+    const duplex = this.#duplex;
+    duplex.pause();
+    duplex
+      .removeListener('data', this.#onData)
+      .removeListener('end', this.#onEnd)
+      .removeListener('drain', this.#onDrain);
+    duplex.removeListener('error', this.#onError).removeListener('close', this.#onClose);
+    return duplex;
+  }
+
+  #gone(error: Error | undefined): void {
+    const { handler } = this;
+    this.handler = undefined;
+    this.#owner.drop(this, this.#pool);
+    if (error) this.#duplex.destroy();
+    handler?.onCarrierClose(error);
+  }
+}
+
+export interface ConnectorOptions {
+  hbone: HboneClient | undefined;
+  timers: TimerWheel;
+  connectTimeoutMs: number;
+}
+
+export class PoolingConnector implements Connector {
+  readonly #options: ConnectorOptions;
+  readonly #pools = new Map<string, Pool>();
+  #idle = 0;
+  #closed = false;
+
+  constructor(options: ConnectorOptions) {
+    this.#options = options;
+    this.#sweep.deadline = options.timers.now + 1000;
+    options.timers.add(this.#sweep);
+  }
+
+  /** Ends carriers that have been idle too long; the oldest stand first in each pool. */
+  readonly #sweep = {
+    deadline: 0,
+    expire: (): void => {
+      const { now } = this.#options.timers;
+      for (const [key, pool] of this.#pools) {
+        while (pool.idle[0] && now - pool.idle[0].idleSince > idleMs) pool.idle[0].destroy();
+        if (pool.idle.length === 0) this.#pools.delete(key);
+      }
+      this.#sweep.deadline = now + 1000;
+    },
+  };
+
+  connect(endpoint: Endpoint, fresh: boolean, callback: CarrierCallback): void {
+    const key = endpoint.identity ? `${endpoint.address} ${endpoint.identity}` : endpoint.address;
+    let pool = this.#pools.get(key);
+    if (!fresh) {
+      // The latest used first: the others grow old and go.
+      const carrier = pool?.idle.pop();
+      if (carrier) {
+        this.#idle--;
+        callback(undefined, carrier);
+        return;
+      }
+    }
+    if (!pool) {
+      pool = { idle: [] };
+      this.#pools.set(key, pool);
+    }
+    if (endpoint.identity && this.#options.hbone) this.#tunnel(endpoint, pool, callback);
+    else this.#plain(endpoint, pool, callback);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#options.timers.remove(this.#sweep);
+    for (const pool of this.#pools.values()) while (pool.idle.length > 0) pool.idle.at(-1)!.destroy();
+  }
+
+  keep(carrier: PooledCarrier, pool: Pool): void {
+    if (this.#closed || pool.idle.length >= idlePerEndpoint || this.#idle >= idleInAll) return carrier.destroy();
+    carrier.idleSince = this.#options.timers.now;
+    pool.idle.push(carrier);
+    this.#idle++;
+    // A sweep may have dropped the pool while this carrier was out.
+    const key = carrier.endpoint.identity
+      ? `${carrier.endpoint.address} ${carrier.endpoint.identity}`
+      : carrier.endpoint.address;
+    if (this.#pools.get(key) !== pool) this.#pools.set(key, pool);
+  }
+
+  drop(carrier: PooledCarrier, pool: Pool): void {
+    const at = pool.idle.lastIndexOf(carrier);
+    if (at < 0) return;
+    pool.idle.splice(at, 1);
+    this.#idle--;
+  }
+
+  #tunnel(endpoint: Endpoint, pool: Pool, callback: CarrierCallback): void {
+    this.#options.hbone!.open(endpoint, (error, stream) => {
+      if (!stream) return callback(error, undefined);
+      callback(undefined, new PooledCarrier(stream, endpoint, true, this, pool));
+    });
+  }
+
+  #plain(endpoint: Endpoint, pool: Pool, callback: CarrierCallback): void {
+    dialTcp(endpoint.address, this.#options.connectTimeoutMs, (error, socket) => {
+      if (!socket) return callback(error, undefined);
+      callback(undefined, new PooledCarrier(socket, endpoint, false, this, pool));
+    });
+  }
+}
+
+/** A TCP connection; half-open allowed, no Nagle, keepalive. Calls back once. */
+export function dialTcp(
+  address: Endpoint['address'],
+  timeoutMs: number,
+  callback: (error: ProxyError | undefined, socket: Socket | undefined) => void,
+): void {
+  const { ip, port } = parseAddress(address)!;
+  const socket = connect({
+    host: ip,
+    port,
+    allowHalfOpen: true,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: 180_000,
+  });
+  const fail = (code: string, message: string, cause?: Error) => {
+    clearTimeout(timer);
+    socket.removeAllListeners();
+    socket.on('error', () => {}); // already reported
+    socket.destroy();
+    callback(new ProxyError(code, message, { source: 'server', retry: 'yes', cause }), undefined);
+  };
+  const timer = setTimeout(
+    () => fail('connect-timeout', `${address} did not answer within ${timeoutMs} ms`),
+    timeoutMs,
+  );
+  socket.once('error', (error) => fail('connect-failed', `${address}: ${error.message}`, error));
+  socket.once('connect', () => {
+    clearTimeout(timer);
+    socket.removeAllListeners();
+    callback(undefined, socket);
+  });
+}

@@ -1,0 +1,178 @@
+/** The client's end of HBONE: few connections per peer, many streams on each. */
+import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { type Endpoint, parseAddress } from '../../protocol/discovery.ts';
+import type { SpiffeId } from '../../protocol/identity.ts';
+import { hbonePort } from '../../protocol/ports.ts';
+import { ProxyError } from '../error.ts';
+import type { Credentials } from '../tls/credentials.ts';
+import { dial } from '../tls/dial.ts';
+import { connectionWindow, sessionOptions } from './settings.ts';
+
+const streamsPerSession = 100;
+const idleSessionMs = 300_000;
+const pingEveryMs = 10_000;
+const pingTimeoutMs = 20_000;
+
+export interface HboneClientOptions {
+  credentials: Credentials;
+  trustDomain: string;
+  connectTimeoutMs: number;
+  /** Who asks, for the server's telemetry: `namespace/kind/name`. */
+  baggage: string;
+  /** Port of the peers' HBONE listener; another than 15008 in tests. */
+  port?: number;
+}
+
+type StreamCallback = (error: ProxyError | undefined, stream: ClientHttp2Stream | undefined) => void;
+
+/** All connections to one peer address under one expected identity. */
+class Peer {
+  sessions: { session: ClientHttp2Session; streams: number; generation: number; idleSince: number }[] = [];
+  waiting: { authority: string; callback: StreamCallback }[] = [];
+  dialling = false;
+}
+
+export class HboneClient {
+  readonly #options: HboneClientOptions;
+  readonly #peers = new Map<string, Peer>();
+  readonly #keeper: NodeJS.Timeout;
+
+  constructor(options: HboneClientOptions) {
+    this.#options = options;
+    this.#keeper = setInterval(() => this.#keep(), pingEveryMs);
+    this.#keeper.unref();
+  }
+
+  /** A CONNECT stream to the endpoint's address, answered with 200. */
+  open(endpoint: Endpoint, callback: StreamCallback): void {
+    if (!this.#options.credentials.context) {
+      callback(
+        new ProxyError('connect-failed', 'this proxy has no certificate yet', { source: 'proxy', retry: 'yes' }),
+        undefined,
+      );
+      return;
+    }
+    const { ip } = parseAddress(endpoint.address)!;
+    const identity = endpoint.identity!;
+    const key = `${ip} ${identity}`;
+    let peer = this.#peers.get(key);
+    if (!peer) {
+      peer = new Peer();
+      this.#peers.set(key, peer);
+    }
+    const { generation } = this.#options.credentials;
+    const entry = peer.sessions.find(
+      (one) =>
+        one.generation === generation &&
+        one.streams < streamsPerSession &&
+        !one.session.closed &&
+        !one.session.destroyed,
+    );
+    if (entry) return this.#stream(entry, endpoint.address, callback);
+    peer.waiting.push({ authority: endpoint.address, callback });
+    if (!peer.dialling) this.#dial(peer, key, ip, identity);
+  }
+
+  close(): void {
+    clearInterval(this.#keeper);
+    for (const peer of this.#peers.values()) for (const { session } of peer.sessions) session.close();
+  }
+
+  #dial(peer: Peer, key: string, ip: string, identity: SpiffeId): void {
+    const { credentials, trustDomain, connectTimeoutMs, port = hbonePort } = this.#options;
+    peer.dialling = true;
+    const { generation } = credentials;
+    dial(
+      { host: ip, port, credentials, trustDomain, identity, alpn: ['h2'], timeoutMs: connectTimeoutMs },
+      (error, socket) => {
+        peer.dialling = false;
+        if (!socket) {
+          const waiting = peer.waiting.splice(0);
+          if (peer.sessions.length === 0) this.#peers.delete(key);
+          for (const { callback } of waiting) callback(error, undefined);
+          return;
+        }
+        const session = http2.connect(`https://${ip.includes(':') ? `[${ip}]` : ip}:${port}`, {
+          createConnection: () => socket,
+          ...sessionOptions,
+        });
+        session.setLocalWindowSize?.(connectionWindow);
+        const entry = { session, streams: 0, generation, idleSince: performance.now() };
+        peer.sessions.push(entry);
+        const gone = () => {
+          const at = peer.sessions.indexOf(entry);
+          if (at >= 0) peer.sessions.splice(at, 1);
+          if (peer.sessions.length === 0 && peer.waiting.length === 0 && !peer.dialling) this.#peers.delete(key);
+        };
+        session.on('connect', () => session.setLocalWindowSize(connectionWindow));
+        session.on('goaway', gone);
+        session.on('close', gone);
+        session.on('error', () => session.destroy());
+        session.unref();
+        const waiting = peer.waiting.splice(0, streamsPerSession);
+        for (const { authority, callback } of waiting) this.#stream(entry, authority, callback);
+        if (peer.waiting.length > 0) this.#dial(peer, key, ip, identity);
+      },
+    );
+  }
+
+  #stream(entry: Peer['sessions'][number], authority: string, callback: StreamCallback): void {
+    let stream: ClientHttp2Stream;
+    const { baggage } = this.#options;
+    try {
+      stream = entry.session.request({ ':method': 'CONNECT', ':authority': authority, baggage }, { endStream: false });
+    } catch (cause) {
+      callback(
+        new ProxyError('connect-failed', `${authority}: the tunnel is closing`, {
+          source: 'server',
+          retry: 'yes',
+          cause,
+        }),
+        undefined,
+      );
+      return;
+    }
+    entry.streams++;
+    let settled = false;
+    const fail = (code: string, message: string) => {
+      if (settled) return;
+      settled = true;
+      stream.destroy();
+      callback(new ProxyError(code, message, { source: 'server', retry: 'yes' }), undefined);
+    };
+    // The application has not seen the request before 200: any failure until then is safe to retry.
+    stream.on('error', (error) => fail('connect-failed', `${authority}: ${error.message}`));
+    stream.on('close', () => {
+      entry.streams--;
+      entry.idleSince = performance.now();
+      fail('connect-failed', `${authority}: the peer closed the tunnel`);
+    });
+    stream.once('response', (headers) => {
+      if (headers[':status'] !== 200)
+        return fail('connect-failed', `${authority}: the peer's proxy answered ${headers[':status']}`);
+      if (settled) return;
+      settled = true;
+      callback(undefined, stream);
+    });
+  }
+
+  /** Ends idle and outdated connections, and those whose peer no longer answers pings. */
+  #keep(): void {
+    const { generation } = this.#options.credentials;
+    const now = performance.now();
+    for (const peer of this.#peers.values()) {
+      for (const entry of [...peer.sessions]) {
+        const { session } = entry;
+        if (session.destroyed || session.closed) continue;
+        if (entry.streams === 0 && (now - entry.idleSince > idleSessionMs || entry.generation !== generation)) {
+          session.close();
+          continue;
+        }
+        const timer = setTimeout(() => session.destroy(new Error('the peer answers no pings')), pingTimeoutMs);
+        timer.unref();
+        const sent = session.ping(() => clearTimeout(timer));
+        if (!sent) clearTimeout(timer);
+      }
+    }
+  }
+}

@@ -1,0 +1,120 @@
+/** The server's end of HBONE: mutual TLS, HTTP/2, one CONNECT stream per carried connection. */
+import http2, { type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import tls from 'node:tls';
+import { type Address, parseAddress } from '../../protocol/discovery.ts';
+import type { SpiffeId } from '../../protocol/identity.ts';
+import type { Credentials } from '../tls/credentials.ts';
+import { type RefusalReason, verifyPeer } from '../tls/verify.ts';
+import { connectionWindow, sessionOptions } from './settings.ts';
+
+export interface TunnelRequest {
+  destination: Address;
+  peer: SpiffeId;
+  /** Workload of the peer as its proxy names it, e.g. `shop/deployment/web`; empty where it does not. */
+  baggage: string;
+  /** Answers 200; bytes flow from now on. */
+  accept(): ServerHttp2Stream;
+  /** 400, 401 or 503. */
+  refuse(status: number): void;
+}
+
+export interface HboneServerOptions {
+  credentials: Credentials;
+  trustDomain: string;
+  /** The pod's own addresses: nothing else may be dialled through this end. */
+  podIps: readonly string[];
+  onTunnel(request: TunnelRequest): void;
+  onRefused(reason: RefusalReason, detail: string, address: string): void;
+}
+
+const maxSessions = 4096;
+
+export class HboneServer {
+  readonly #server: tls.Server;
+  readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #options: HboneServerOptions;
+
+  constructor(options: HboneServerOptions) {
+    this.#options = options;
+    this.#server = tls.createServer({
+      ...options.credentials.pem,
+      minVersion: 'TLSv1.3',
+      ALPNProtocols: ['h2'],
+      requestCert: true,
+      rejectUnauthorized: false,
+      allowHalfOpen: true,
+      noDelay: true,
+    });
+    this.#server.maxConnections = maxSessions;
+    options.credentials.onChange(() =>
+      this.#server.setSecureContext({ ...options.credentials.pem, minVersion: 'TLSv1.3' }),
+    );
+    this.#server.on('tlsClientError', (error, socket) =>
+      options.onRefused('no-certificate', `handshake failed: ${error.message}`, socket.remoteAddress ?? 'unknown'),
+    );
+    this.#server.on('secureConnection', (socket) => this.#onConnection(socket));
+  }
+
+  listen(port: number, host: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(port, host, resolve);
+    });
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    return typeof address === 'object' && address ? address.port : 0;
+  }
+
+  /** GOAWAY: what is carried finishes, nothing new begins. */
+  drain(): void {
+    this.#server.close();
+    for (const session of this.#sessions) session.close();
+  }
+
+  destroy(): void {
+    this.#server.close();
+    for (const session of this.#sessions) session.destroy();
+  }
+
+  #onConnection(socket: tls.TLSSocket): void {
+    const { trustDomain, onRefused } = this.#options;
+    const address = socket.remoteAddress ?? 'unknown';
+    socket.on('error', () => socket.destroy());
+    const verdict = verifyPeer(socket, { trustDomain });
+    if ('reason' in verdict) {
+      onRefused(verdict.reason, verdict.detail, address);
+      socket.destroy();
+      return;
+    }
+    const session = http2.performServerHandshake(socket, sessionOptions);
+    this.#sessions.add(session);
+    session.setLocalWindowSize(connectionWindow);
+    session.on('close', () => this.#sessions.delete(session));
+    session.on('error', () => session.destroy());
+    session.on('stream', (stream, headers) => this.#onStream(stream, headers, verdict.identity));
+  }
+
+  #onStream(stream: ServerHttp2Stream, headers: http2.IncomingHttpHeaders, peer: SpiffeId): void {
+    stream.on('error', () => stream.destroy()); // the end of it is what its users hear
+    const destination = headers[':authority'] ?? '';
+    const parsed = parseAddress(destination);
+    if (headers[':method'] !== 'CONNECT' || !parsed || !this.#options.podIps.includes(parsed.ip)) {
+      stream.respond({ ':status': 400 }, { endStream: true });
+      return;
+    }
+    this.#options.onTunnel({
+      destination: destination as Address,
+      peer,
+      baggage: typeof headers.baggage === 'string' ? headers.baggage.slice(0, 1024) : '',
+      accept() {
+        if (!stream.destroyed && !stream.closed) stream.respond({ ':status': 200 });
+        return stream;
+      },
+      refuse(status) {
+        if (!stream.destroyed && !stream.closed) stream.respond({ ':status': status }, { endStream: true });
+      },
+    });
+  }
+}
