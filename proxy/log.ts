@@ -1,34 +1,61 @@
-/** Lines on stderr: time, level, message. Nothing secret is ever given to it. */
+/** One line per event on stderr: JSON, for people and machines to read. Values are never secret. */
 
-export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
-export type LogLevel = (typeof logLevels)[number];
+const levels = { error: 0, warn: 1, info: 2, debug: 3 } as const;
+export type LogLevel = keyof typeof levels;
 
-export class Log {
-  #level: number;
+export function isLogLevel(text: string): text is LogLevel {
+  return Object.hasOwn(levels, text);
+}
 
-  constructor(level: LogLevel) {
-    this.#level = logLevels.indexOf(level);
-  }
+export type LogFields = Record<string, string | number | boolean | undefined>;
 
-  set level(level: LogLevel) {
-    this.#level = logLevels.indexOf(level);
-  }
+export interface Logger {
+  error(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  debug(message: string, fields?: LogFields): void;
+  setLevel(level: LogLevel): void;
+}
 
-  error(message: string): void {
-    this.#write(0, message);
-  }
-  warn(message: string): void {
-    this.#write(1, message);
-  }
-  info(message: string): void {
-    this.#write(2, message);
-  }
-  debug(message: string): void {
-    this.#write(3, message);
-  }
+/** Lines of one kind beyond this many a second are counted, not written: a flood must not become one of logs. */
+const maxPerSecond = 20;
 
-  #write(level: number, message: string): void {
-    if (level > this.#level) return;
-    process.stderr.write(`${new Date().toISOString()} ${logLevels[level]} ${message}\n`);
-  }
+export function createLogger(
+  level: LogLevel,
+  write: (line: string) => void = (line) => void process.stderr.write(line),
+  now: () => number = Date.now,
+): Logger {
+  let limit: number = levels[level];
+  const recent = new Map<string, { second: number; count: number; dropped: number }>();
+  const log = (at: LogLevel, message: string, fields: LogFields | undefined) => {
+    if (levels[at] > limit) return;
+    const time = now();
+    const second = Math.floor(time / 1000);
+    let seen = recent.get(message);
+    if (!seen) {
+      if (recent.size > 500) recent.clear();
+      seen = { second, count: 0, dropped: 0 };
+      recent.set(message, seen);
+    }
+    if (seen.second !== second) {
+      seen.second = second;
+      seen.count = 0;
+    }
+    if (++seen.count > maxPerSecond) {
+      seen.dropped++;
+      return;
+    }
+    const suppressed = seen.dropped || undefined;
+    seen.dropped = 0;
+    write(`${JSON.stringify({ time: new Date(time).toISOString(), level: at, message, ...fields, suppressed })}\n`);
+  };
+  return {
+    error: (message, fields) => log('error', message, fields),
+    warn: (message, fields) => log('warn', message, fields),
+    info: (message, fields) => log('info', message, fields),
+    debug: (message, fields) => log('debug', message, fields),
+    setLevel: (next) => {
+      limit = levels[next];
+    },
+  };
 }

@@ -5,7 +5,7 @@ import http from 'node:http';
 import { promisify } from 'node:util';
 import type { CertificateRefusal, CertificateResponse, SpiffeId } from '../../protocol/identity.ts';
 import { makeRequest } from '../../protocol/x509.ts';
-import type { Log } from '../log.ts';
+import type { Logger } from '../log.ts';
 import type { Credentials } from './credentials.ts';
 import { dial } from './dial.ts';
 
@@ -22,7 +22,7 @@ export interface IdentityOptions {
   port: number;
   tokenFile: string;
   credentials: Credentials;
-  log: Log;
+  log: Logger;
   /** 0..1; Math.random but in tests. */
   random?: () => number;
 }
