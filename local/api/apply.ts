@@ -91,7 +91,22 @@ function isItem(step: string, item: Json): boolean {
   return sameItem(Object.keys(key), item, key);
 }
 
+/** Whether a path leads to a field that is part of its own item's key. */
+function isKeyField(path: Path): boolean {
+  const parent = path.at(-2);
+  return (
+    parent?.startsWith('k:') === true && Object.hasOwn(JSON.parse(parent.slice(2)) as object, path.at(-1)!.slice(2))
+  );
+}
+
 function remove(object: Json, path: Path): void {
+  // The key stays as long as the item does; an item of which only the key is left goes with its last field.
+  if (isKeyField(path)) {
+    const item = at(object, path.slice(0, -1));
+    const keys = Object.keys(JSON.parse(path.at(-2)!.slice(2)) as object);
+    if (item && Object.keys(item).every((name) => keys.includes(name))) remove(object, path.slice(0, -1));
+    return;
+  }
   const parents: [Json, string][] = [];
   let value = object;
   for (const step of path) {
