@@ -1,0 +1,222 @@
+/** Types the server knows: the fixed ones and what custom resource definitions add. */
+import { resources } from '../../kube/resources.ts';
+import type { KubeObject, ResourceType } from '../../kube/types.ts';
+import type { Objects } from '../objects.ts';
+
+const shortNames: Record<string, string[]> = {
+  namespaces: ['ns'],
+  nodes: ['no'],
+  pods: ['po'],
+  services: ['svc'],
+  endpoints: ['ep'],
+  configmaps: ['cm'],
+  serviceaccounts: ['sa'],
+  events: ['ev'],
+  replicationcontrollers: ['rc'],
+  persistentvolumeclaims: ['pvc'],
+  deployments: ['deploy'],
+  replicasets: ['rs'],
+  statefulsets: ['sts'],
+  daemonsets: ['ds'],
+  cronjobs: ['cj'],
+  poddisruptionbudgets: ['pdb'],
+  customresourcedefinitions: ['crd', 'crds'],
+};
+const scalable = new Set(['deployments', 'replicasets', 'statefulsets']);
+const reviews = /reviews$/;
+
+function custom(definition: KubeObject): ResourceType[] {
+  const { group, names, scope, versions } = definition.spec;
+  return versions
+    .filter((version: { served: boolean }) => version.served)
+    .map((version: { name: string }) => ({
+      group,
+      version: version.name,
+      plural: names.plural,
+      kind: names.kind,
+      namespaced: scope === 'Namespaced',
+    }));
+}
+
+/** Every type served now. */
+export function servedTypes(objects: Objects): ResourceType[] {
+  return [...Object.values(resources), ...objects.list(resources.customResourceDefinitions).flatMap(custom)];
+}
+
+export function findType(objects: Objects, group: string, version: string, plural: string): ResourceType | undefined {
+  return servedTypes(objects).find(
+    (type) => type.plural === plural && type.group === group && type.version === version,
+  );
+}
+
+/** Group → version → types, in discovery's order: core first. */
+function grouped(types: ResourceType[]): Map<string, Map<string, ResourceType[]>> {
+  const groups = new Map<string, Map<string, ResourceType[]>>();
+  for (const type of types) {
+    const versions = groups.get(type.group) ?? new Map<string, ResourceType[]>();
+    groups.set(type.group, versions);
+    versions.set(type.version, [...(versions.get(type.version) ?? []), type]);
+  }
+  return groups;
+}
+
+const verbsOf = (type: ResourceType): string[] =>
+  reviews.test(type.plural)
+    ? ['create']
+    : ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
+
+function resourceList(groupVersion: string, types: ResourceType[]): object {
+  const list = types.flatMap((type) => {
+    const own = {
+      name: type.plural,
+      singularName: type.kind.toLowerCase(),
+      namespaced: type.namespaced,
+      kind: type.kind,
+      verbs: verbsOf(type),
+      shortNames: shortNames[type.plural] ?? [],
+      categories: [
+        'pods',
+        'services',
+        'deployments',
+        'replicasets',
+        'statefulsets',
+        'daemonsets',
+        'jobs',
+        'cronjobs',
+      ].includes(type.plural)
+        ? ['all']
+        : [],
+    };
+    if (reviews.test(type.plural)) return [own];
+    const subresources: object[] = [
+      own,
+      {
+        name: `${type.plural}/status`,
+        singularName: '',
+        namespaced: type.namespaced,
+        kind: type.kind,
+        verbs: ['get', 'patch', 'update'],
+      },
+    ];
+    if (scalable.has(type.plural))
+      subresources.push({
+        name: `${type.plural}/scale`,
+        singularName: '',
+        namespaced: true,
+        group: 'autoscaling',
+        version: 'v1',
+        kind: 'Scale',
+        verbs: ['get', 'patch', 'update'],
+      });
+    if (type.plural === 'pods') {
+      subresources.push({ name: 'pods/log', singularName: '', namespaced: true, kind: 'Pod', verbs: ['get'] });
+      subresources.push({
+        name: 'pods/portforward',
+        singularName: '',
+        namespaced: true,
+        kind: 'PodPortForwardOptions',
+        verbs: ['create', 'get'],
+      });
+      subresources.push({
+        name: 'pods/exec',
+        singularName: '',
+        namespaced: true,
+        kind: 'PodExecOptions',
+        verbs: ['create', 'get'],
+      });
+      subresources.push({
+        name: 'pods/eviction',
+        singularName: '',
+        namespaced: true,
+        group: 'policy',
+        version: 'v1',
+        kind: 'Eviction',
+        verbs: ['create'],
+      });
+    }
+    if (type.plural === 'serviceaccounts')
+      subresources.push({
+        name: 'serviceaccounts/token',
+        singularName: '',
+        namespaced: true,
+        group: 'authentication.k8s.io',
+        version: 'v1',
+        kind: 'TokenRequest',
+        verbs: ['create'],
+      });
+    return subresources;
+  });
+  return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources: list };
+}
+
+const apiGroup = (name: string, versions: Iterable<string>): object => {
+  const list = [...versions].map((version) => ({ groupVersion: `${name}/${version}`, version }));
+  return { name, versions: list, preferredVersion: list[0] };
+};
+
+/** Answers of the discovery paths, aggregated forms left out: clients fall back to these. */
+export function discovery(objects: Objects, path: string): object | undefined {
+  const groups = grouped(servedTypes(objects));
+  if (path === '/api') return { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] };
+  if (path === '/api/v1') return resourceList('v1', groups.get('')!.get('v1')!);
+  const named = [...groups].filter(([name]) => name !== '');
+  if (path === '/apis')
+    return {
+      kind: 'APIGroupList',
+      apiVersion: 'v1',
+      groups: named.map(([name, versions]) => apiGroup(name, versions.keys())),
+    };
+  const [, , group, version] = path.split('/');
+  const versions = groups.get(group ?? '');
+  if (!path.startsWith('/apis/') || !group || !versions) return undefined;
+  if (!version) return { kind: 'APIGroup', apiVersion: 'v1', ...apiGroup(group, versions.keys()) };
+  const types = versions.get(version);
+  return types && resourceList(`${group}/${version}`, types);
+}
+
+/** OpenAPI v3, as far as kubectl asks: which types there are, and that fieldValidation is understood. */
+export function openApi(objects: Objects, path: string): object | undefined {
+  const groups = grouped(servedTypes(objects));
+  const base = (group: string, version: string) => (group === '' ? `api/${version}` : `apis/${group}/${version}`);
+  if (path === '/openapi/v3') {
+    const paths: Record<string, object> = {};
+    for (const [group, versions] of groups)
+      for (const version of versions.keys())
+        paths[base(group, version)] = { serverRelativeURL: `/openapi/v3/${base(group, version)}` };
+    return { paths };
+  }
+  const wanted = path.slice('/openapi/v3/'.length);
+  for (const [group, versions] of groups) {
+    for (const [version, types] of versions) {
+      if (base(group, version) !== wanted) continue;
+      const parameters = ['dryRun', 'fieldManager', 'fieldValidation', 'force'].map((name) => ({
+        name,
+        in: 'query',
+        schema: { type: 'string' },
+      }));
+      const paths: Record<string, object> = {};
+      const schemas: Record<string, object> = {};
+      for (const type of types) {
+        const gvk = { group, version, kind: type.kind };
+        const operation = {
+          parameters,
+          'x-kubernetes-group-version-kind': gvk,
+          responses: { 200: { description: 'OK' } },
+        };
+        const collection = `/${base(group, version)}/${type.namespaced ? 'namespaces/{namespace}/' : ''}${type.plural}`;
+        paths[collection] = { post: { ...operation, 'x-kubernetes-action': 'post' } };
+        paths[`${collection}/{name}`] = {
+          patch: { ...operation, 'x-kubernetes-action': 'patch' },
+          put: { ...operation, 'x-kubernetes-action': 'put' },
+        };
+        schemas[`mesh.${group || 'core'}.${version}.${type.kind}`] = {
+          type: 'object',
+          'x-kubernetes-preserve-unknown-fields': true,
+          'x-kubernetes-group-version-kind': [gvk],
+        };
+      }
+      return { openapi: '3.0.0', info: { title: 'mesh local', version: 'v1' }, paths, components: { schemas } };
+    }
+  }
+  return undefined;
+}
