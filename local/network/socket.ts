@@ -78,6 +78,16 @@ export function connectIn(namespace: string, address: string, port: number): Soc
   return new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
 }
 
+/** A listening socket that nobody accepts from yet: for handing on to a child process. Throws with the system's code. */
+export function listeningSocket(namespace: string, address: string, port: number): number {
+  const target = socketAddress(address, port);
+  const reuse = Buffer.from([1, 0, 0, 0]);
+  return inNamespace(namespace, (socket) => {
+    libc.setsockopt(socket, 1, 2, reuse, 4);
+    return libc.bind(socket, target, target.length) || libc.listen(socket, 511);
+  });
+}
+
 /** Listens on an IPv4 address inside a network namespace. */
 export function listenIn(
   namespace: string,
@@ -85,15 +95,22 @@ export function listenIn(
   port: number,
   accept: (socket: Socket) => void,
 ): Promise<Server> {
-  const target = socketAddress(address, port);
-  const reuse = Buffer.from([1, 0, 0, 0]);
-  const fd = inNamespace(namespace, (socket) => {
-    libc.setsockopt(socket, 1, 2, reuse, 4);
-    return libc.bind(socket, target, target.length) || libc.listen(socket, 511);
-  });
+  const fd = listeningSocket(namespace, address, port);
   const server = createServer({ allowHalfOpen: true }, accept);
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen({ fd }, () => resolve(server));
   });
+}
+
+/** Copies bytes both ways; each direction ends on its own, an error ends both. */
+export function relay(one: Socket, other: Socket): void {
+  for (const [from, to] of [[one, other], [other, one]] as const) {
+    from.setNoDelay(true);
+    from.pipe(to);
+    from.on('error', () => to.destroy());
+    from.on('close', () => {
+      if (from.errored || !from.readableEnded) to.destroy();
+    });
+  }
 }
