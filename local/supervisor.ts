@@ -111,7 +111,7 @@ async function main(): Promise<void> {
     if (message.type === 'ready') {
       everReady = true;
       tell({ type: 'ready' });
-      if (process.connected) process.disconnect();
+      process.disconnect?.();
     } else if (message.type === 'failed') {
       log(message.failure.message);
       if (everReady) return;
@@ -145,7 +145,7 @@ async function main(): Promise<void> {
   const fail = (failure: Failure): void => {
     stopping = true;
     tell({ type: 'failed', failure });
-    if (process.connected) process.disconnect();
+    process.disconnect?.();
     child?.kill('SIGTERM');
     setTimeout(() => process.exit(1), 200);
   };
