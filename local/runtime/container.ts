@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, watch, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isAlive, parseStat, type ProcessIdentity, signal } from '../process.ts';
+import { quote } from './files.ts';
 import { type ContainerPlan, containerScript, shimScript } from './script.ts';
 
 export interface Exit {
@@ -46,8 +47,9 @@ export class Attempt {
 
   get exit(): Exit | undefined {
     try {
-      const code = Number.parseInt(readFileSync(`${this.#base}.exit`, 'latin1'), 10);
-      return { code, finishedAt: statSync(`${this.#base}.exit`).mtime.toISOString() };
+      const text = readFileSync(`${this.#base}.exit`, 'latin1');
+      if (!text.endsWith('\n')) return undefined;
+      return { code: Number.parseInt(text, 10), finishedAt: statSync(`${this.#base}.exit`).mtime.toISOString() };
     } catch {
       return undefined;
     }
@@ -64,7 +66,7 @@ export class Attempt {
     rmSync(plan.scratch, { recursive: true, force: true });
     for (const part of ['upper', 'work', 'root']) mkdirSync(join(plan.scratch, part), { recursive: true });
     writeFileSync(`${this.#base}.sh`, containerScript(plan, this.#base), { mode: 0o600 });
-    const shim = `read -r stat < /proc/self/stat; echo "$stat" > '${this.#base}.shim'\n${shimScript(this.#base)}`;
+    const shim = `read -r stat < /proc/self/stat; echo "$stat" > ${quote(`${this.#base}.shim`)}\n${shimScript(this.#base)}`;
     const output = openSync(this.log, 'a', 0o640);
     const space = `/proc/${holder.pid}/ns`;
     const child = spawn(
@@ -131,7 +133,7 @@ export class Attempt {
 
   /** Removes what an older start has left, its log included. */
   remove(): void {
-    for (const kind of ['sh', 'pid', 'exit', 'exit.new', 'shim', 'log', 'log.1']) rmSync(`${this.#base}.${kind}`, { force: true });
+    for (const kind of ['sh', 'pid', 'exit', 'shim', 'log', 'log.1']) rmSync(`${this.#base}.${kind}`, { force: true });
   }
 
   /** Keeps the log to two files of `limit` bytes. The program holds the file open for appending, so it is emptied in

@@ -46,12 +46,16 @@ export function privileges(plan: Pick<ContainerPlan, 'uid' | 'gid' | 'groups' | 
   ];
 }
 
-/** Runs the container as its child and keeps its exit code in a file. */
+/**
+ * Runs the container as its child and keeps its exit code in a file. The shell itself leaves its pid namespace without
+ * forking, so that its one child is that namespace's first process: unshare --fork would report SIGKILL as exit 1.
+ * After that child's end it can fork no more, and its root has moved with the child's: the file for the code is open
+ * before.
+ */
 export function shimScript(base: string): string {
+  const run = `exec 2>/dev/null 4> ${quote(`${base}.exit`)}; /bin/sh ${quote(`${base}.sh`)} 2>&1 4>&-; echo $? >&4`;
   return `exec </dev/null
-unshare --mount --pid --fork --propagation private -- /bin/sh ${quote(`${base}.sh`)}
-echo $? > ${quote(`${base}.exit.new`)}
-mv ${quote(`${base}.exit.new`)} ${quote(`${base}.exit`)}
+exec unshare --mount --pid --propagation private -- /bin/sh -c ${quote(run)}
 `;
 }
 
