@@ -52,15 +52,41 @@ export interface KubeClient {
   /** PUT; refused with Conflict where the resourceVersion is old. */
   replace<T extends KubeObject>(type: ResourceType, object: T): Promise<T>;
   /** Server-side apply with a field manager; finds the type by apiVersion and kind. */
-  apply<T extends KubeObject>(object: T, options: { fieldManager: string; force?: boolean; dryRun?: boolean }): Promise<T>;
+  apply<T extends KubeObject>(
+    object: T,
+    options: { fieldManager: string; force?: boolean; dryRun?: boolean },
+  ): Promise<T>;
   /** JSON merge patch. */
-  patch<T extends KubeObject>(type: ResourceType, name: string, namespace: string | undefined, patch: object, subresource?: string): Promise<T>;
-  delete(type: ResourceType, name: string, namespace?: string, options?: { gracePeriodSeconds?: number; propagation?: 'Foreground' | 'Background'; dryRun?: boolean }): Promise<void>;
+  patch<T extends KubeObject>(
+    type: ResourceType,
+    name: string,
+    namespace: string | undefined,
+    patch: object,
+    subresource?: string,
+  ): Promise<T>;
+  delete(
+    type: ResourceType,
+    name: string,
+    namespace?: string,
+    options?: { gracePeriodSeconds?: number; propagation?: 'Foreground' | 'Background'; dryRun?: boolean },
+  ): Promise<void>;
   /** The type of an apiVersion and kind, by discovery (cached); undefined where the server has none. */
   resolve(apiVersion: string, kind: string): Promise<ResourceType | undefined>;
   informer<T extends KubeObject>(type: ResourceType, options?: ListOptions): Informer<T>;
   /** Log lines of a container as they are stored; with `follow` until the container ends or the signal fires. */
-  logs(namespace: string, pod: string, options: { container?: string; follow?: boolean; tailLines?: number; previous?: boolean; sinceSeconds?: number; timestamps?: boolean }, signal?: AbortSignal): Promise<NodeJS.ReadableStream>;
+  logs(
+    namespace: string,
+    pod: string,
+    options: {
+      container?: string;
+      follow?: boolean;
+      tailLines?: number;
+      previous?: boolean;
+      sinceSeconds?: number;
+      timestamps?: boolean;
+    },
+    signal?: AbortSignal,
+  ): Promise<NodeJS.ReadableStream>;
   /** One TCP connection to a port of a pod (its loopback included), through the API server. */
   portForward(namespace: string, pod: string, port: number): Promise<Duplex>;
   close(): void;

@@ -38,7 +38,13 @@ export const resources = {
     'mutatingwebhookconfigurations',
     false,
   ),
-  customResourceDefinitions: type('apiextensions.k8s.io', 'v1', 'CustomResourceDefinition', 'customresourcedefinitions', false),
+  customResourceDefinitions: type(
+    'apiextensions.k8s.io',
+    'v1',
+    'CustomResourceDefinition',
+    'customresourcedefinitions',
+    false,
+  ),
   tokenReviews: type('authentication.k8s.io', 'v1', 'TokenReview', 'tokenreviews', false),
   subjectAccessReviews: type('authorization.k8s.io', 'v1', 'SubjectAccessReview', 'subjectaccessreviews', false),
   selfSubjectAccessReviews: type(

@@ -1,0 +1,127 @@
+/** A live copy of all objects of a type: list, then watch; lists anew after 410; never gives up. */
+import { createInterface } from 'node:readline';
+import { type Informer, KubeError, type ListOptions } from './client.ts';
+import { pathOf, query } from './paths.ts';
+import type { Transport } from './transport.ts';
+import type { Json, KubeObject, ResourceType, WatchEvent } from './types.ts';
+
+const firstRetryMs = 200;
+const lastRetryMs = 15_000;
+
+export class ListWatch<T extends KubeObject> implements Informer<T> {
+  readonly #transport: Transport;
+  readonly #type: ResourceType;
+  readonly #options: ListOptions;
+  readonly #objects = new Map<string, T>();
+  readonly #listeners: ((event: WatchEvent<T>) => void)[] = [];
+  readonly #abort = new AbortController();
+  readonly synced: Promise<void>;
+  #version = '';
+  #failures = 0;
+  #firstList: () => void = () => {};
+
+  constructor(transport: Transport, type: ResourceType, options: ListOptions) {
+    this.#transport = transport;
+    this.#type = type;
+    this.#options = options;
+    this.synced = new Promise((resolve) => {
+      this.#firstList = resolve;
+    });
+    void this.#run();
+  }
+
+  get(namespace: string | undefined, name: string): T | undefined {
+    return this.#objects.get(`${namespace ?? ''}/${name}`);
+  }
+
+  list(): T[] {
+    return [...this.#objects.values()];
+  }
+
+  on(listener: (event: WatchEvent<T>) => void): void {
+    this.#listeners.push(listener);
+    for (const object of this.#objects.values()) listener({ type: 'ADDED', object });
+  }
+
+  stop(): void {
+    this.#abort.abort();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#abort.signal.aborted) {
+      try {
+        if (this.#version === '') await this.#list();
+        await this.#watch();
+        this.#failures = 0;
+      } catch (error) {
+        if (this.#abort.signal.aborted) return;
+        if (error instanceof KubeError && (error.status === 410 || error.reason === 'Expired')) {
+          this.#version = '';
+          continue;
+        }
+        const wait = Math.min(firstRetryMs * 2 ** this.#failures++, lastRetryMs) * (0.5 + Math.random());
+        await new Promise((resolve) => setTimeout(resolve, wait));
+      }
+    }
+  }
+
+  async #list(): Promise<void> {
+    const { namespace, ...selectors } = this.#options;
+    const list = await this.#transport.json({
+      method: 'GET',
+      path: pathOf(this.#type, namespace) + query({ ...selectors }),
+      signal: this.#abort.signal,
+    });
+    const apiVersion = this.#type.group ? `${this.#type.group}/${this.#type.version}` : this.#type.version;
+    const seen = new Set<string>();
+    for (const item of list.items as T[]) {
+      const object = { ...item, apiVersion, kind: this.#type.kind } as T;
+      const key = keyOf(object);
+      seen.add(key);
+      const known = this.#objects.get(key);
+      if (
+        known?.metadata.resourceVersion !== object.metadata.resourceVersion ||
+        known?.metadata.uid !== object.metadata.uid
+      )
+        this.#apply(known ? 'MODIFIED' : 'ADDED', object);
+    }
+    for (const [key, object] of this.#objects) if (!seen.has(key)) this.#apply('DELETED', object);
+    this.#version = list.metadata.resourceVersion;
+    this.#failures = 0;
+    this.#firstList();
+  }
+
+  async #watch(): Promise<void> {
+    const { namespace, ...selectors } = this.#options;
+    const path =
+      pathOf(this.#type, namespace) +
+      query({
+        ...selectors,
+        watch: true,
+        allowWatchBookmarks: true,
+        resourceVersion: this.#version,
+        timeoutSeconds: 290 + Math.floor(Math.random() * 60),
+      });
+    const response = await this.#transport.open({ method: 'GET', path, stream: true, signal: this.#abort.signal });
+    const lines = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY });
+    for await (const line of lines) {
+      if (line === '') continue;
+      const event = JSON.parse(line) as WatchEvent<T>;
+      if (event.type === 'ERROR') {
+        const status = event.object as Json;
+        throw new KubeError(status.code ?? 0, status.reason ?? 'Unknown', status.message ?? 'the watch failed');
+      }
+      if (event.type !== 'BOOKMARK') this.#apply(event.type, event.object);
+      this.#version = event.object.metadata.resourceVersion ?? this.#version;
+    }
+  }
+
+  #apply(type: 'ADDED' | 'MODIFIED' | 'DELETED', object: T): void {
+    const key = keyOf(object);
+    if (type === 'DELETED') this.#objects.delete(key);
+    else this.#objects.set(key, object);
+    for (const listener of this.#listeners) listener({ type, object });
+  }
+}
+
+const keyOf = (object: KubeObject): string => `${object.metadata.namespace ?? ''}/${object.metadata.name}`;

@@ -1,0 +1,63 @@
+/** One TCP connection to a port of a pod, through the API server: WebSocket subprotocol v4.channel.k8s.io. */
+import { Duplex } from 'node:stream';
+import { KubeError } from './client.ts';
+import { pathOf } from './paths.ts';
+import { resources } from './resources.ts';
+import type { Transport } from './transport.ts';
+
+const dataChannel = 0;
+const errorChannel = 1;
+
+export async function portForward(transport: Transport, namespace: string, pod: string, port: number): Promise<Duplex> {
+  const { WebSocket } = await import('ws');
+  const { endpoint } = transport;
+  const url =
+    endpoint.server.replace(/^http/, 'ws').replace(/\/$/, '') + pathOf(resources.pods, namespace, pod, 'portforward');
+  const socket = new WebSocket(`${url}?ports=${port}`, ['v4.channel.k8s.io'], {
+    ...transport.tls,
+    headers: (await endpoint.headers()) as Record<string, string>,
+    handshakeTimeout: endpoint.timeoutMs,
+    perMessageDeflate: false,
+  });
+  await new Promise<void>((resolve, reject) => {
+    socket.once('open', resolve);
+    socket.once('error', (error) =>
+      reject(new KubeError(0, 'Unreachable', `port-forward to ${namespace}/${pod}: ${error.message}`, error)),
+    );
+    socket.once('unexpected-response', (_request, response) => {
+      reject(
+        new KubeError(
+          response.statusCode ?? 0,
+          'PortForward',
+          `port-forward to ${namespace}/${pod} was refused with status ${response.statusCode}`,
+        ),
+      );
+      response.resume();
+    });
+  });
+  const announced = [false, false];
+  const duplex = new Duplex({
+    allowHalfOpen: false,
+    read: () => socket.resume(),
+    write: (chunk: Buffer, _encoding, done) =>
+      socket.send(Buffer.concat([Buffer.from([dataChannel]), chunk]), (error) => done(error ?? null)),
+    final: (done) => {
+      socket.close();
+      done();
+    },
+    destroy: (error, done) => {
+      socket.terminate();
+      done(error);
+    },
+  });
+  socket.on('message', (data: Buffer) => {
+    const channel = data[0]!;
+    // The first message of each channel repeats the port.
+    if (channel < 2 && !announced[channel]) announced[channel] = true;
+    else if (channel === errorChannel) duplex.destroy(new KubeError(0, 'PortForward', data.toString('utf8', 1)));
+    else if (channel === dataChannel && !duplex.push(data.subarray(1))) socket.pause();
+  });
+  socket.on('close', () => duplex.push(null));
+  socket.on('error', (error) => duplex.destroy(error));
+  return duplex;
+}

@@ -1,0 +1,136 @@
+/** HTTP to an API server: one keep-alive agent, JSON both ways, refusals as KubeError. */
+import type { IncomingMessage } from 'node:http';
+import http from 'node:http';
+import https from 'node:https';
+import { KubeError } from './client.ts';
+import type { Json, KubeStatus } from './types.ts';
+
+export interface Endpoint {
+  /** `https://host:port`, with a path where the API is behind one. */
+  server: string;
+  ca?: string | Buffer;
+  /** Client certificate and key, PEM. */
+  cert?: string | Buffer;
+  key?: string | Buffer;
+  insecure?: boolean;
+  serverName?: string;
+  /** Headers of each call, e.g. Authorization; asked for each time since tokens are renewed. */
+  headers(): Promise<Record<string, string | string[]>>;
+  timeoutMs: number;
+}
+
+export interface Call {
+  method: string;
+  /** Path and query. */
+  path: string;
+  body?: string;
+  contentType?: string;
+  signal?: AbortSignal;
+  /** No time limit: the answer is a stream. */
+  stream?: boolean;
+}
+
+const maxBytes = 256 << 20;
+
+export class Transport {
+  readonly endpoint: Endpoint;
+  readonly #agent: https.Agent | http.Agent;
+
+  constructor(endpoint: Endpoint) {
+    this.endpoint = endpoint;
+    this.#agent = endpoint.server.startsWith('https:')
+      ? new https.Agent({ keepAlive: true, maxSockets: 64, ...this.tls })
+      : new http.Agent({ keepAlive: true, maxSockets: 64 });
+  }
+
+  get tls(): https.AgentOptions {
+    const { ca, cert, key, insecure, serverName } = this.endpoint;
+    return {
+      ...(ca ? { ca } : {}),
+      ...(cert ? { cert } : {}),
+      ...(key ? { key } : {}),
+      ...(serverName ? { servername: serverName } : {}),
+      rejectUnauthorized: !insecure,
+    };
+  }
+
+  /** The open response of a call that was answered 2xx. @throws KubeError */
+  async open(call: Call): Promise<IncomingMessage> {
+    const { server, headers, timeoutMs } = this.endpoint;
+    const given = await headers();
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const url = new URL(server.replace(/\/$/, '') + call.path);
+      const request = (url.protocol === 'https:' ? https : http).request(url, {
+        method: call.method,
+        agent: this.#agent,
+        headers: {
+          ...given,
+          accept: 'application/json',
+          'user-agent': 'mesh',
+          ...(call.body === undefined
+            ? {}
+            : {
+                'content-type': call.contentType ?? 'application/json',
+                'content-length': Buffer.byteLength(call.body),
+              }),
+        },
+        ...(call.signal ? { signal: call.signal } : {}),
+      });
+      const timer = setTimeout(() => request.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
+      request.on('response', (answer) => {
+        clearTimeout(timer);
+        resolve(answer);
+      });
+      request.on('error', (error) => {
+        clearTimeout(timer);
+        reject(new KubeError(0, 'Unreachable', `${server} does not answer: ${explain(error)}`, error));
+      });
+      request.end(call.body);
+    });
+    const status = response.statusCode ?? 0;
+    if (status >= 200 && status < 300) return response;
+    const text = await readAll(response);
+    let parsed: KubeStatus | undefined;
+    try {
+      parsed = JSON.parse(text) as KubeStatus;
+    } catch {
+      // Not every proxy in between answers in JSON: the status line has to do.
+    }
+    throw new KubeError(
+      status,
+      parsed?.reason ?? 'Unknown',
+      parsed?.message ?? `status ${status}: ${text.slice(0, 200)}`,
+    );
+  }
+
+  async json<T = Json>(call: Call): Promise<T> {
+    const text = await readAll(await this.open(call));
+    return JSON.parse(text) as T;
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+}
+
+function explain(error: NodeJS.ErrnoException): string {
+  if (error.code === 'ECONNREFUSED') return 'connection refused';
+  if (error.code === 'ENOTFOUND') return 'its name cannot be resolved';
+  return error.message || error.code || 'unknown error';
+}
+
+function readAll(response: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    response.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > maxBytes) response.destroy(new Error('the answer is too large'));
+      else chunks.push(chunk);
+    });
+    response.on('end', () => resolve(Buffer.concat(chunks).toString()));
+    response.on('error', (error) =>
+      reject(new KubeError(0, 'Unreachable', `the answer was cut off: ${error.message}`, error)),
+    );
+  });
+}
