@@ -1,0 +1,169 @@
+/** The proxy's end of the proxy protocol (protocol/discovery.ts): one stream to the control plane, for ever. */
+import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+import { type ControlMessage, maxMessageBytes, type ProxyMessage } from '../../protocol/discovery.ts';
+import type { SpiffeId } from '../../protocol/identity.ts';
+import type { Logger } from '../log.ts';
+import type { Credentials } from '../tls/credentials.ts';
+import { dial } from '../tls/dial.ts';
+import { LineReader } from './line-reader.ts';
+
+const firstRetryMs = 200;
+const lastRetryMs = 10_000;
+const connectTimeoutMs = 5_000;
+const pingEveryMs = 10_000;
+
+export interface DiscoveryOptions {
+  host: string;
+  port: number;
+  credentials: Credentials;
+  trustDomain: string;
+  controlIdentity: SpiffeId;
+  hello: Extract<ProxyMessage, { type: 'hello' }>;
+  log: Logger;
+  /** The stream is there; `hello` has been sent. All subscriptions are to be sent (again). */
+  onOpen(): void;
+  onMessage(message: ControlMessage): void;
+  /** The stream is gone; it will be opened again. */
+  onClose(): void;
+  /** 0 ≤ x < 1. */
+  random?: () => number;
+}
+
+export class DiscoveryClient {
+  readonly #options: DiscoveryOptions;
+  #session: ClientHttp2Session | undefined;
+  #stream: ClientHttp2Stream | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #pinger: NodeJS.Timeout | undefined;
+  #failures = 0;
+  #stopped = false;
+  #connected = false;
+
+  constructor(options: DiscoveryOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the control plane answers now. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** Connects as soon as there is a certificate to connect with. */
+  start(): void {
+    const { credentials } = this.#options;
+    if (credentials.certified) return this.#connect();
+    let waiting = true;
+    credentials.onChange(() => {
+      if (waiting && !this.#stopped) {
+        waiting = false;
+        this.#connect();
+      }
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    clearInterval(this.#pinger);
+    this.#stream?.close();
+    this.#session?.destroy();
+  }
+
+  /** Dropped where there is no stream: whatever matters is sent again on open. */
+  send(message: ProxyMessage): void {
+    const stream = this.#stream;
+    if (!stream || !this.#connected) return;
+    if (stream.writableLength > maxMessageBytes) {
+      this.#session?.destroy(new Error('the control plane does not read'));
+      return;
+    }
+    stream.write(`${JSON.stringify(message)}\n`);
+  }
+
+  #connect(): void {
+    const { host, port, credentials, trustDomain, controlIdentity: identity } = this.#options;
+    dial(
+      { host, port, credentials, trustDomain, identity, alpn: ['h2'], timeoutMs: connectTimeoutMs },
+      (error, socket) => {
+        if (!socket) return this.#again(error?.message ?? 'no connection');
+        if (this.#stopped) return void socket.destroy();
+        const session = http2.connect(`https://${host.includes(':') ? `[${host}]` : host}:${port}`, {
+          createConnection: () => socket,
+        });
+        this.#session = session;
+        let why = 'the control plane closed the stream';
+        session.on('error', (cause) => {
+          why = cause.message;
+        });
+        session.once('close', () => this.#closed(session, why));
+        session.once('goaway', () => session.close());
+        this.#open(session);
+      },
+    );
+  }
+
+  #open(session: ClientHttp2Session): void {
+    const stream = session.request(
+      { ':method': 'POST', ':path': '/v1/proxy', 'content-type': 'application/x-ndjson' },
+      { endStream: false },
+    );
+    this.#stream = stream;
+    const reader = new LineReader(maxMessageBytes, (line) => this.#onLine(line));
+    stream.on('response', (headers) => {
+      if (headers[':status'] !== 200) {
+        session.destroy(new Error(`the control plane answered ${headers[':status']}`));
+        return;
+      }
+      this.#failures = 0;
+      this.#connected = true;
+      this.#options.log.info('connected to the control plane');
+      this.#options.onOpen();
+    });
+    stream.on('data', (chunk: Buffer) => {
+      if (!reader.push(chunk)) session.destroy(new Error('a message of the control plane is too long'));
+    });
+    stream.on('error', (cause) => session.destroy(cause));
+    stream.on('close', () => session.destroy());
+    stream.write(`${JSON.stringify(this.#options.hello)}\n`);
+    let answered = true;
+    this.#pinger = setInterval(() => {
+      if (!answered) return session.destroy(new Error('the control plane answers no pings'));
+      answered = false;
+      session.ping(() => {
+        answered = true;
+      });
+    }, pingEveryMs);
+    this.#pinger.unref();
+  }
+
+  #onLine(line: string): void {
+    let message: ControlMessage;
+    try {
+      message = JSON.parse(line) as ControlMessage;
+    } catch {
+      this.#session?.destroy(new Error('a message of the control plane is not JSON'));
+      return;
+    }
+    this.#options.onMessage(message);
+  }
+
+  #closed(session: ClientHttp2Session, why: string): void {
+    if (this.#session !== session) return;
+    clearInterval(this.#pinger);
+    this.#session = undefined;
+    this.#stream = undefined;
+    const was = this.#connected;
+    this.#connected = false;
+    if (was) this.#options.onClose();
+    this.#again(why);
+  }
+
+  #again(why: string): void {
+    if (this.#stopped) return;
+    const { random = Math.random, log } = this.#options;
+    const wait = Math.min(lastRetryMs, firstRetryMs * 2 ** this.#failures) * (0.5 + random());
+    this.#failures = Math.min(this.#failures + 1, 10);
+    log.warn('no control plane; what is known stays in use', { why, retryMs: Math.round(wait) });
+    this.#timer = setTimeout(() => this.#connect(), wait);
+  }
+}

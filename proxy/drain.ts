@@ -1,0 +1,48 @@
+/** The connections of this proxy: bounded, counted, and brought to an end in order. */
+
+export interface Drainable {
+  /** Finishes what is in flight, then ends. */
+  drain(): void;
+  destroy(): void;
+}
+
+export class ConnectionSet {
+  readonly #members = new Set<Drainable>();
+  #draining = false;
+  #onEmpty: (() => void) | undefined;
+
+  get size(): number {
+    return this.#members.size;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  add(member: Drainable): void {
+    this.#members.add(member);
+    if (this.#draining) member.drain();
+  }
+
+  delete(member: Drainable): void {
+    this.#members.delete(member);
+    if (this.#members.size === 0) this.#onEmpty?.();
+  }
+
+  /** Resolves once all are over; those that last longer than the grace period are cut. */
+  drain(graceMs: number): Promise<void> {
+    this.#draining = true;
+    for (const member of [...this.#members]) member.drain();
+    if (this.#members.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        for (const member of [...this.#members]) member.destroy();
+        resolve();
+      }, graceMs);
+      this.#onEmpty = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,159 @@
+/** Outbound: accept → original destination → target → protocol → per request (HTTP/1) or per connection (opaque). */
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type Address, parseAddress } from '../../protocol/discovery.ts';
+import type { Carrier } from '../carrier.ts';
+import type { TargetCache } from '../discovery/target-cache.ts';
+import type { ConnectionSet, Drainable } from '../drain.ts';
+import { Http1Connection } from '../http/http1-connection.ts';
+import type { Logger } from '../log.ts';
+import { awaitProtocol } from '../net/detect.ts';
+import { firstSpeaker } from '../net/first-speaker.ts';
+import { splice } from '../net/splice.ts';
+import type { TimerWheel } from '../net/timer-wheel.ts';
+import type { Series } from '../telemetry/series.ts';
+import type { TargetStack } from './target-stack.ts';
+
+/** How long a client may be silent before its server is connected to, in case that one speaks first. */
+const graceMs = 30;
+/** For the rest of a first line that has begun. */
+const lineMs = 1_000;
+
+export interface OutboundOptions {
+  targets: TargetCache<TargetStack>;
+  /** Where a redirected connection was meant to go; undefined where it was not redirected. */
+  originalDestination(socket: Socket): Address | undefined;
+  /** Whether an address is a listener of this proxy: a loop. */
+  isOwn(address: Address): boolean;
+  connections: ConnectionSet;
+  timers: TimerWheel;
+  log: Logger;
+}
+
+export class Outbound {
+  readonly #options: OutboundOptions;
+
+  constructor(options: OutboundOptions) {
+    this.#options = options;
+  }
+
+  /** A connection of the application, paused. */
+  accept(socket: Socket): void {
+    const { originalDestination, isOwn, targets, log } = this.#options;
+    socket.on('error', () => socket.destroy()); // whoever holds it hears of its close
+    const destination = originalDestination(socket);
+    if (!destination || !parseAddress(destination) || isOwn(destination)) {
+      log.warn('outbound connection refused: it was not redirected here', { destination: destination ?? 'unknown' });
+      socket.destroy();
+      return;
+    }
+    targets.lookup(destination, (stack) => {
+      if (socket.destroyed) return;
+      stack.connections++;
+      socket.once('close', () => void stack.connections--);
+      this.#route(socket, stack);
+    });
+  }
+
+  #route(socket: Socket, stack: TargetStack): void {
+    if (stack.protocol === 'http1') return this.#http1(socket, undefined, stack);
+    if (stack.protocol !== 'detect' || stack.serverFirst) return this.#opaque(socket, undefined, stack);
+    awaitProtocol(socket, graceMs, (outcome, read) => {
+      if (outcome === 'closed') socket.destroy();
+      else if (outcome === 'http1') this.#http1(socket, read, stack);
+      else if (outcome === 'silent') this.#silent(socket, stack);
+      else this.#opaque(socket, read, stack);
+    });
+    socket.resume();
+  }
+
+  #http1(socket: Socket, read: Buffer | undefined, stack: TargetStack): void {
+    const { connections, timers, log } = this.#options;
+    const connection: Http1Connection = new Http1Connection(socket, read, {
+      target: stack,
+      observer: stack,
+      timers,
+      errorHeader: true,
+      onClose: () => connections.delete(connection),
+      onRefused: (code) => log.warn('outbound request refused', { code, target: stack.target.address }),
+    });
+    if (!socket.destroyed) connections.add(connection);
+  }
+
+  #opaque(socket: Socket, read: Buffer | undefined, stack: TargetStack): void {
+    stack.connect((error, carrier, series, done) => {
+      if (!carrier) return this.#unreachable(socket, stack, error);
+      if (socket.destroyed) {
+        done();
+        carrier.destroy();
+        return;
+      }
+      this.#splice(socket, carrier.detach(), read, series, done);
+    });
+  }
+
+  /** Connects although the client has said nothing; who then speaks first decides. */
+  #silent(socket: Socket, stack: TargetStack): void {
+    stack.connect((error, carrier, series, done) => {
+      if (!carrier) return this.#unreachable(socket, stack, error);
+      if (socket.destroyed) {
+        done();
+        carrier.destroy();
+        return;
+      }
+      const server = carrier.detach();
+      firstSpeaker(socket, server, (speaker) => {
+        if (speaker !== 'client') {
+          if (speaker === 'server') stack.serverFirst = true;
+          return this.#splice(socket, server, undefined, series, done);
+        }
+        this.#decide(socket, server, carrier, stack, series, done);
+      });
+    });
+  }
+
+  #decide(
+    socket: Socket,
+    server: Duplex,
+    carrier: Carrier,
+    stack: TargetStack,
+    series: Series,
+    done: () => void,
+  ): void {
+    server.on('error', () => carrier.destroy()); // while the client's first line is read
+    awaitProtocol(socket, lineMs, (outcome, read) => {
+      if (outcome !== 'http1') return this.#splice(socket, server, read, series, done);
+      done();
+      carrier.destroy();
+      this.#http1(socket, read, stack);
+    });
+    socket.resume();
+  }
+
+  #splice(socket: Socket, server: Duplex, read: Buffer | undefined, series: Series, done: () => void): void {
+    const { connections } = this.#options;
+    const member: Drainable = { drain: () => {}, destroy: () => socket.destroy() };
+    connections.add(member);
+    series.connectionOpened();
+    if (read && read.length > 0) {
+      series.sentBytes += read.length;
+      server.write(read);
+    }
+    splice(socket, server, series, () => {
+      series.connectionClosed();
+      connections.delete(member);
+      done();
+    });
+    if (socket.destroyed || server.destroyed) {
+      socket.destroy();
+      server.destroy();
+    }
+  }
+
+  #unreachable(socket: Socket, stack: TargetStack, error: Error | undefined): void {
+    const { address } = stack.target;
+    this.#options.log.warn('outbound connection failed', { target: address, why: error?.message });
+    // A reset, as the client would have got without the mesh: an orderly end could pass for an empty answer.
+    socket.resetAndDestroy();
+  }
+}

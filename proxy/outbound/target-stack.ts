@@ -1,0 +1,200 @@
+/**
+ * Everything for one original destination: balancer, telemetry, what is known of its protocol. Made once per
+ * destination, used by every connection and request to it.
+ */
+import type { Endpoint, Protocol, Target } from '../../protocol/discovery.ts';
+import { Balancer } from '../balance/balancer.ts';
+import type { EndpointState } from '../balance/endpoint-state.ts';
+import type { CarrierCallback, Connector } from '../carrier.ts';
+import type { TargetUser } from '../discovery/target-cache.ts';
+import { ProxyError } from '../error.ts';
+import type { Exchange, Http1Observer, Http1Target } from '../http/exchange.ts';
+import type { Series } from '../telemetry/series.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
+
+const maxConnectAttempts = 3;
+
+/** Series towards one endpoint; those of pods of one workload are the same. */
+class EndpointSeries {
+  readonly #make: (protocol: 'http' | 'tcp') => Series;
+  #http: Series | undefined;
+  #tcp: Series | undefined;
+
+  constructor(make: (protocol: 'http' | 'tcp') => Series) {
+    this.#make = make;
+  }
+  get http(): Series {
+    this.#http ??= this.#make('http');
+    return this.#http;
+  }
+  get tcp(): Series {
+    this.#tcp ??= this.#make('tcp');
+    return this.#tcp;
+  }
+}
+
+type State = EndpointState<EndpointSeries>;
+
+/** A connection made for opaque traffic, counted as pending at its endpoint until `done`. */
+export type TcpCallback = (
+  error: ProxyError | undefined,
+  carrier: Parameters<CarrierCallback>[1],
+  series: Series,
+  done: () => void,
+) => void;
+
+export class TargetStack implements TargetUser, Http1Target, Http1Observer {
+  /** Connections of the application to this target now. */
+  connections = 0;
+  /** The server spoke before the client: it is opaque, and connected to at once. */
+  serverFirst = false;
+  #target: Target;
+  readonly #connector: Connector;
+  readonly #telemetry: Telemetry;
+  readonly #balancer: Balancer<EndpointSeries>;
+  /** Where no endpoint can be named. */
+  #nowhere: EndpointSeries;
+
+  constructor(target: Target, connector: Connector, telemetry: Telemetry) {
+    this.#target = target;
+    this.#connector = connector;
+    this.#telemetry = telemetry;
+    this.#nowhere = this.#series(undefined);
+    this.#balancer = new Balancer({ attach: (endpoint) => this.#series(endpoint) });
+    this.#balancer.update(this.#endpoints());
+  }
+
+  get busy(): boolean {
+    return this.connections > 0;
+  }
+
+  get protocol(): Protocol {
+    return this.#target.protocol;
+  }
+
+  get target(): Target {
+    return this.#target;
+  }
+
+  update(target: Target): void {
+    const before = this.#target;
+    this.#target = target;
+    const renamed =
+      before.service?.name !== target.service?.name ||
+      before.service?.namespace !== target.service?.namespace ||
+      before.kind !== target.kind;
+    if (renamed) {
+      this.#nowhere = this.#series(undefined);
+      // The series of all endpoints change their name: no state of the old ones fits.
+      this.#balancer.update([]);
+    }
+    if (before.protocol !== target.protocol) this.serverFirst = false;
+    this.#balancer.update(this.#endpoints());
+  }
+
+  // === HTTP: an endpoint per request ===
+
+  acquire(exchange: Exchange, callback: CarrierCallback): void {
+    const state = this.#balancer.pick(exchange.avoid);
+    if (!state) {
+      exchange.state = undefined;
+      callback(this.#noEndpoints(), undefined);
+      return;
+    }
+    state.pending++;
+    exchange.state = state;
+    exchange.endpoint = state.endpoint;
+    this.#connector.connect(state.endpoint, false, callback);
+  }
+
+  attemptEnd(exchange: Exchange, error: ProxyError | undefined): void {
+    const state = exchange.state as State | undefined;
+    if (!state) return;
+    if (!error) {
+      // A later try's latency would hold the earlier ones' too.
+      const latency = exchange.attempts === 1 ? exchange.firstByteAt - exchange.startedAt : undefined;
+      this.#balancer.succeeded(state, latency);
+      return;
+    }
+    state.pending--;
+    exchange.state = undefined;
+    if (error.retry !== 'yes' || error.source === 'proxy') return;
+    state.data.http.connectFailed();
+    this.#balancer.failed(state);
+  }
+
+  requestEnd(exchange: Exchange): void {
+    const state = exchange.state as State | undefined;
+    if (state) {
+      state.pending--;
+      exchange.state = undefined;
+    }
+    const series = (state ?? this.#stateOf(exchange.endpoint))?.data.http ?? this.#nowhere.http;
+    const { status, startedAt, firstByteAt, error } = exchange;
+    const answeredAt = firstByteAt > 0 ? firstByteAt : performance.now();
+    const failed = status >= 500 || status === 0 || (error !== undefined && error.source !== 'client');
+    series.request(status, failed, answeredAt - startedAt, exchange.sentBytes, exchange.receivedBytes);
+    if (exchange.attempts > 1) series.retries += exchange.attempts - 1;
+  }
+
+  // === Opaque: an endpoint per connection ===
+
+  /** Connects to an endpoint, to another where that fails. `done` is to be called when the connection is over. */
+  connect(callback: TcpCallback): void {
+    this.#connect(1, undefined, callback);
+  }
+
+  #connect(attempt: number, avoid: Endpoint | undefined, callback: TcpCallback): void {
+    const state = this.#balancer.pick(avoid);
+    if (!state) {
+      callback(this.#noEndpoints(), undefined, this.#nowhere.tcp, () => {});
+      return;
+    }
+    state.pending++;
+    this.#connector.connect(state.endpoint, true, (error, carrier) => {
+      if (carrier) {
+        this.#balancer.succeeded(state, undefined);
+        callback(undefined, carrier, state.data.tcp, () => void state.pending--);
+        return;
+      }
+      state.pending--;
+      state.data.tcp.connectFailed();
+      if (error?.source !== 'proxy') this.#balancer.failed(state);
+      if (attempt < maxConnectAttempts && this.#balancer.size > 1) {
+        return this.#connect(attempt + 1, state.endpoint, callback);
+      }
+      callback(error, undefined, state.data.tcp, () => {});
+    });
+  }
+
+  // === Names ===
+
+  #endpoints(): readonly Endpoint[] {
+    return this.#target.kind === 'unknown' ? [{ address: this.#target.address }] : this.#target.endpoints;
+  }
+
+  #stateOf(endpoint: Endpoint | undefined): State | undefined {
+    return endpoint && this.#balancer.endpoints.find((state) => state.endpoint.address === endpoint.address);
+  }
+
+  #noEndpoints(): ProxyError {
+    const { service, address } = this.#target;
+    const name = service ? `${service.namespace}/${service.name}:${service.port}` : address;
+    return new ProxyError('no-endpoints', `${name} has no ready endpoint`, { source: 'control' });
+  }
+
+  #series(endpoint: Endpoint | undefined): EndpointSeries {
+    const { service, kind, address } = this.#target;
+    return new EndpointSeries((protocol) =>
+      this.#telemetry.series({
+        direction: 'outbound',
+        peer: endpoint?.workload ?? null,
+        service: service ? `${service.namespace}/${service.name}` : null,
+        authority: kind === 'unknown' ? address : null,
+        protocol,
+        tls: endpoint?.identity ? 'mtls' : 'plain',
+        peerIdentity: endpoint?.identity ?? null,
+      }),
+    );
+  }
+}
