@@ -1,0 +1,181 @@
+/** Inbound: plain TCP or an HBONE tunnel → application first → who speaks, and what → HTTP/1 engine or splice. */
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import {
+  type Address,
+  type InboundPolicy,
+  type Protocol,
+  parseAddress,
+  type Workload,
+} from '../../protocol/discovery.ts';
+import { parseSpiffeId, type SpiffeId } from '../../protocol/identity.ts';
+import { inPortRanges, type PortRange } from '../config.ts';
+import type { ConnectionSet, Drainable } from '../drain.ts';
+import { Http1Connection } from '../http/http1-connection.ts';
+import type { Logger } from '../log.ts';
+import { awaitProtocol } from '../net/detect.ts';
+import { firstSpeaker } from '../net/first-speaker.ts';
+import { splice } from '../net/splice.ts';
+import type { TimerWheel } from '../net/timer-wheel.ts';
+import type { Series } from '../telemetry/series.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
+import { dialTcp } from '../tunnel/connector.ts';
+import type { TunnelRequest } from '../tunnel/hbone-server.ts';
+import { Application, applicationTimeoutMs } from './application.ts';
+import { parseBaggage } from './baggage.ts';
+
+const lineMs = 1_000;
+
+export interface InboundOptions {
+  opaquePorts: readonly PortRange[];
+  trustDomain: string;
+  originalDestination(socket: Socket): Address | undefined;
+  isOwn(address: Address): boolean;
+  telemetry: Telemetry;
+  connections: ConnectionSet;
+  timers: TimerWheel;
+  log: Logger;
+}
+
+/** One client's way in: what it may see, and what it counts for. */
+interface Client {
+  stream: Duplex;
+  destination: Address;
+  identity: SpiffeId | null;
+  workload: Workload | null;
+}
+
+export class Inbound {
+  /** Declared protocols; replaced by the control plane. */
+  policy: InboundPolicy = { ports: {} };
+  readonly #options: InboundOptions;
+
+  constructor(options: InboundOptions) {
+    this.#options = options;
+  }
+
+  /** A connection of a peer without a proxy, paused. */
+  accept(socket: Socket): void {
+    const { originalDestination, isOwn, log } = this.#options;
+    socket.on('error', () => socket.destroy()); // whoever holds it hears of its close
+    const destination = originalDestination(socket);
+    if (!destination || isOwn(destination)) {
+      log.warn('inbound connection refused: it was not redirected here', { destination: destination ?? 'unknown' });
+      socket.destroy();
+      return;
+    }
+    const client: Client = { stream: socket, destination, identity: null, workload: null };
+    dialTcp(destination, applicationTimeoutMs, (error, application) => {
+      if (application) return this.#serve(client, application);
+      this.#unreachable(client, error);
+      // As it would be without the mesh: nobody listens there.
+      socket.resetAndDestroy();
+    });
+  }
+
+  /** A connection of a meshed peer. */
+  tunnel(request: TunnelRequest): void {
+    const { destination, peer, baggage } = request;
+    if (this.#options.isOwn(destination)) return request.refuse(400);
+    const named = parseBaggage(baggage);
+    // A peer may only name a workload of the namespace its identity proves.
+    const workload = named && named.namespace === parseSpiffeId(peer)?.namespace ? named : null;
+    dialTcp(destination, applicationTimeoutMs, (error, application) => {
+      if (!application) {
+        this.#unreachable({ stream: undefined, destination, identity: peer, workload }, error);
+        return request.refuse(503);
+      }
+      const stream = request.accept();
+      if (stream.destroyed) return void application.destroy();
+      this.#serve({ stream, destination, identity: peer, workload }, application);
+    });
+  }
+
+  #serve(client: Client, application: Socket): void {
+    const { stream, destination } = client;
+    const protocol = this.#protocol(destination);
+    if (protocol === 'http1') return this.#http1(client, undefined, application);
+    if (protocol !== 'detect') return this.#splice(client, undefined, application);
+    firstSpeaker(stream, application, (speaker) => {
+      if (speaker !== 'client') return this.#splice(client, undefined, application);
+      const ignore = () => {}; // its close is found below
+      application.on('error', ignore);
+      awaitProtocol(stream, lineMs, (outcome, read) => {
+        application.removeListener('error', ignore);
+        if (outcome === 'http1') this.#http1(client, read, application);
+        else this.#splice(client, read, application);
+      });
+      stream.resume();
+    });
+  }
+
+  #protocol(destination: Address): Protocol {
+    const port = parseAddress(destination)!.port;
+    if (inPortRanges(this.#options.opaquePorts, port)) return 'opaque';
+    return this.policy.ports[String(port)] ?? 'detect';
+  }
+
+  #http1(client: Client, read: Buffer | undefined, application: Socket): void {
+    const { connections, timers, log } = this.#options;
+    const { stream, destination } = client;
+    const series = this.#series(client, 'http');
+    let connection: Http1Connection | undefined;
+    const first = application.destroyed || application.readableEnded ? undefined : application;
+    const target = new Application(destination, series, first, () => connection?.drain());
+    series.connectionOpened();
+    let over = false;
+    connection = new Http1Connection(stream, read, {
+      target,
+      observer: target,
+      timers,
+      errorHeader: client.identity !== null,
+      onClose: () => {
+        over = true;
+        series.connectionClosed();
+        target.close();
+        if (connection) connections.delete(connection);
+      },
+      onRefused: (code) => log.warn('inbound request refused', { code, destination, peer: client.identity ?? 'plain' }),
+    });
+    if (!over) connections.add(connection);
+    if (stream.destroyed) connection.destroy();
+  }
+
+  #splice(client: Client, read: Buffer | undefined, application: Socket): void {
+    const { connections } = this.#options;
+    const { stream } = client;
+    const series = this.#series(client, 'tcp');
+    const member: Drainable = { drain: () => {}, destroy: () => stream.destroy() };
+    connections.add(member);
+    series.connectionOpened();
+    if (read && read.length > 0) {
+      series.sentBytes += read.length;
+      application.write(read);
+    }
+    splice(stream, application, series, () => {
+      series.connectionClosed();
+      connections.delete(member);
+    });
+    if (stream.destroyed || application.destroyed) {
+      stream.destroy();
+      application.destroy();
+    }
+  }
+
+  #unreachable(client: Omit<Client, 'stream'> & { stream: Duplex | undefined }, error: Error | undefined): void {
+    this.#series(client, 'tcp').connectFailed();
+    this.#options.log.warn('the application does not answer', { destination: client.destination, why: error?.message });
+  }
+
+  #series(client: Pick<Client, 'identity' | 'workload'>, protocol: 'http' | 'tcp'): Series {
+    return this.#options.telemetry.series({
+      direction: 'inbound',
+      peer: client.workload,
+      service: null,
+      authority: null,
+      protocol,
+      tls: client.identity ? 'mtls' : 'plain',
+      peerIdentity: client.identity,
+    });
+  }
+}

@@ -1,0 +1,55 @@
+/** The proxy of one pod. Settings: proxy/config.ts. */
+import { readFileSync } from 'node:fs';
+import { startAdmin } from './admin.ts';
+import { parseConfig, variablePrefix } from './config.ts';
+import { createLogger } from './log.ts';
+import { originalDestination } from './net/original-destination.ts';
+import { PodProxy } from './pod-proxy.ts';
+import { createMetrics } from './telemetry/metrics.ts';
+import { Credentials } from './tls/credentials.ts';
+
+const parsed = parseConfig(process.env);
+if ('problems' in parsed) {
+  for (const problem of parsed.problems) process.stderr.write(`mesh-proxy: ${problem}\n`);
+  process.exit(64);
+}
+const { config } = parsed;
+const log = createLogger(config.logLevel);
+
+function fatal(what: string, error: unknown): never {
+  log.error(what, { why: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+  process.exit(1);
+}
+process.on('uncaughtException', (error) => fatal('the proxy failed', error));
+process.on('unhandledRejection', (error) => fatal('the proxy failed', error));
+
+let trustBundle = '';
+try {
+  trustBundle = readFileSync(config.trustBundleFile, 'utf8');
+} catch (error) {
+  fatal(`cannot read the trust bundle; the control plane keeps it in every namespace`, error);
+}
+const credentials = new Credentials(trustBundle);
+const proxy = new PodProxy({ config, credentials, log, originalDestination });
+
+const environment = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => name.startsWith(variablePrefix)),
+) as Record<string, string>;
+
+await startAdmin(
+  {
+    notReady: () => proxy.notReady(),
+    loadMetrics: () => createMetrics(proxy.telemetry, credentials),
+    environment,
+  },
+  config.adminPort,
+  '0.0.0.0',
+).catch((error: unknown) => fatal('cannot listen on the admin port', error));
+await proxy.start().catch((error: unknown) => fatal('cannot listen', error));
+
+const stop = (signal: string) => {
+  log.info('draining', { signal, graceMs: config.gracePeriodMs });
+  void proxy.drain().then(() => process.exit(0));
+};
+process.once('SIGTERM', stop);
+process.once('SIGINT', stop);

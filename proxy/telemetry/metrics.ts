@@ -1,0 +1,120 @@
+/** `/metrics`: prom-client's text of counters that live in the series; read when scraped, never on the way. */
+import { bucketCount, bucketStart } from '../../protocol/histogram.ts';
+import type { Credentials } from '../tls/credentials.ts';
+import { latencyBounds, type Series, statusClasses } from './series.ts';
+import type { Telemetry } from './telemetry.ts';
+
+const peerLabels = ['direction', 'peer_namespace', 'peer_kind', 'peer_name', 'service', 'authority', 'tls'] as const;
+
+export interface Metrics {
+  contentType: string;
+  text(): Promise<string>;
+}
+
+/** prom-client is loaded with the first scrape: a proxy that nobody scrapes does not hold it. */
+export async function createMetrics(telemetry: Telemetry, credentials: Credentials): Promise<Metrics> {
+  const { Counter, Gauge, Registry, collectDefaultMetrics } = await import('prom-client');
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+
+  const counter = (name: string, help: string, labels: readonly string[], read: (add: Add) => void) =>
+    new Counter({
+      name,
+      help,
+      labelNames: [...labels],
+      registers,
+      collect() {
+        this.reset();
+        read((labelValues, value) => this.inc(labelValues, value));
+      },
+    });
+  counter('mesh_requests_total', 'Requests ended.', peerLabels, (add) => {
+    for (const one of telemetry.all) if (one.key.protocol === 'http') add(labelsOf(one), one.requests);
+  });
+  counter('mesh_responses_total', 'Requests by status class.', [...peerLabels, 'status'], (add) => {
+    for (const one of telemetry.all) {
+      one.statuses.forEach((count, i) => {
+        if (count > 0) add({ ...labelsOf(one), status: statusClasses[i]! }, count);
+      });
+    }
+  });
+  counter('mesh_retries_total', 'Retries made.', peerLabels, (add) => {
+    for (const one of telemetry.all) if (one.retries > 0) add(labelsOf(one), one.retries);
+  });
+  counter('mesh_connect_failures_total', 'Connections that could not be made.', peerLabels, (add) => {
+    for (const one of telemetry.all) if (one.connectFailures > 0) add(labelsOf(one), one.connectFailures);
+  });
+  counter('mesh_tcp_bytes_total', 'Bytes carried.', [...peerLabels, 'flow'], (add) => {
+    for (const one of telemetry.all) {
+      add({ ...labelsOf(one), flow: 'sent' }, one.sentBytes);
+      add({ ...labelsOf(one), flow: 'received' }, one.receivedBytes);
+    }
+  });
+  counter('mesh_tls_refused_total', 'Peers refused, by reason.', ['reason'], (add) => {
+    for (const [reason, count] of telemetry.tlsRefused) add({ reason }, count);
+  });
+  counter('mesh_discovery_fallback_total', 'Connections made without word of the control plane.', [], (add) =>
+    add({}, telemetry.discoveryFallbacks),
+  );
+  // prom-client's own histogram wants every sample; ours has them counted already.
+  counter('mesh_response_latency_seconds_bucket', 'Request to first response byte.', [...peerLabels, 'le'], (add) => {
+    for (const one of telemetry.all) {
+      if (!one.latency) continue;
+      for (const [bound, count] of coarse(one.latency)) add({ ...labelsOf(one), le: bound }, count);
+    }
+  });
+  counter('mesh_response_latency_seconds_sum', 'Seconds in all.', peerLabels, (add) => {
+    for (const one of telemetry.all) if (one.latency) add(labelsOf(one), one.latencySum);
+  });
+  counter('mesh_response_latency_seconds_count', 'Responses in all.', peerLabels, (add) => {
+    for (const one of telemetry.all) if (one.latency) add(labelsOf(one), one.requests);
+  });
+  new Gauge({
+    name: 'mesh_tcp_open_connections',
+    help: 'Connections open now.',
+    labelNames: [...peerLabels],
+    registers,
+    collect() {
+      this.reset();
+      for (const one of telemetry.all) this.inc(labelsOf(one), one.open);
+    },
+  });
+  new Gauge({
+    name: 'mesh_certificate_expiry_timestamp_seconds',
+    help: "When this proxy's certificate ends.",
+    registers,
+    collect() {
+      if (credentials.certified) this.set(credentials.certified.notAfter.getTime() / 1000);
+    },
+  });
+  return { contentType: registry.contentType, text: () => registry.metrics() };
+}
+
+type Add = (labels: Record<string, string>, value: number) => void;
+
+function labelsOf({ key }: Series): Record<string, string> {
+  return {
+    direction: key.direction,
+    peer_namespace: key.peer?.namespace ?? '',
+    peer_kind: key.peer?.kind ?? '',
+    peer_name: key.peer?.name ?? '',
+    service: key.service ?? '',
+    authority: key.authority ?? '',
+    tls: key.tls,
+  };
+}
+
+/** Cumulative counts under each exposed bound. */
+function coarse(latency: Uint32Array): [string, number][] {
+  const bounds: [string, number][] = [];
+  let bucket = 0;
+  let count = 0;
+  for (const bound of latencyBounds) {
+    while (bucket < bucketCount && bucketStart(bucket) < bound * 1e6) count += latency[bucket++]!;
+    bounds.push([String(bound), count]);
+  }
+  while (bucket < bucketCount) count += latency[bucket++]!;
+  bounds.push(['+Inf', count]);
+  return bounds;
+}
