@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { FromSupervisor } from './messages.ts';
 import type { LocalPaths } from './paths.ts';
-import { end, ended, identify, isAlive, parseStat, type ProcessIdentity, signal } from './process.ts';
+import { end, identify, isAlive, parseStat, type ProcessIdentity } from './process.ts';
+import { endRecorded as endEveryRecorded } from './runtime/recorded.ts';
 
 export { type LocalPaths, localPaths } from './paths.ts';
 
@@ -103,7 +104,7 @@ export async function stopLocalMesh(paths: LocalPaths, progress: (step: string) 
     progress('Stopping the local mesh');
     await endRecorded(paths, ['supervisor.json', 'daemon.json'], 5_000);
     progress('Ending its pods');
-    await endPods(paths);
+    await endEveryRecorded(join(paths.run, 'pods'));
     await endRecorded(paths, ['node.json'], 0);
     progress('Removing its files');
     // The folders of a mount that is just going away with its namespace may be busy for a moment.
@@ -134,19 +135,6 @@ async function endRecorded(paths: LocalPaths, files: string[], grace: number): P
     const found = readIdentity(join(paths.run, file));
     if (found) await end(found, grace);
   }
-}
-
-/** Ends the programs of every pod, then their shims and holders, by the pids recorded when they were started. */
-async function endPods(paths: LocalPaths): Promise<void> {
-  const pods = join(paths.run, 'pods');
-  const all: ProcessIdentity[] = [];
-  for (const entry of existsSync(pods) ? readdirSync(pods, { recursive: true, encoding: 'utf8' }) : []) {
-    if (!/\.(pid|shim)$|\/holder\.\d+$/.test(entry)) continue;
-    const found = readIdentity(join(pods, entry));
-    if (found) all.push(found);
-  }
-  for (const found of all) signal(found, 'SIGKILL');
-  await Promise.all(all.map((found) => ended(found, 5_000)));
 }
 
 /** Copies the programs to where the mesh runs them from, so that it does not depend on the folder it came from. */

@@ -25,6 +25,11 @@ function tell(message: FromSupervisor): void {
   if (process.connected) process.send?.(message);
 }
 
+/** The launcher has heard how the start went. */
+function hangUp(): void {
+  if (process.connected) process.disconnect?.();
+}
+
 function log(message: string): void {
   process.stderr.write(`${new Date().toISOString()} supervisor: ${message}\n`);
 }
@@ -111,7 +116,7 @@ async function main(): Promise<void> {
     if (message.type === 'ready') {
       everReady = true;
       tell({ type: 'ready' });
-      process.disconnect?.();
+      hangUp();
     } else if (message.type === 'failed') {
       log(message.failure.message);
       if (everReady) return;
@@ -145,7 +150,7 @@ async function main(): Promise<void> {
   const fail = (failure: Failure): void => {
     stopping = true;
     tell({ type: 'failed', failure });
-    process.disconnect?.();
+    hangUp();
     child?.kill('SIGTERM');
     setTimeout(() => process.exit(1), 200);
   };

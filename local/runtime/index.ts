@@ -1,13 +1,17 @@
 /** The pod runtime of the local mesh: takes every pod of the store, runs it, and answers for its logs and ports. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { nodeAddress } from '../network/addresses.ts';
 import { connectIn } from '../network/socket.ts';
 import { Conflict, NotFound, type PodRuntime } from '../objects.ts';
+import { podFiles, quote } from './files.ts';
 import { streamLog } from './logs.ts';
 import { type PodContext, PodWorker } from './pod.ts';
+import { endRecorded } from './recorded.ts';
 
 export class Runtime implements PodRuntime {
   readonly #context: PodContext;
@@ -23,6 +27,7 @@ export class Runtime implements PodRuntime {
     const { objects, addresses } = this.#context;
     // Addresses of pods that are there come first: a new pod must not get one of them.
     for (const pod of objects.list(resources.pods)) if (pod.status?.podIP && !pod.spec.hostNetwork) addresses.take(pod.status.podIP, pod.metadata.uid!);
+    void this.#sweep().catch((error: Error) => this.#context.log(`clean-up of old pods: ${error.message}`));
     this.#unwatch = objects.watch(resources.pods, ({ type, object }) => {
       const uid = object.metadata.uid!;
       const worker = this.#workers.get(uid);
@@ -34,6 +39,19 @@ export class Runtime implements PodRuntime {
     });
   }
 
+  /** Ends pods that were taken out of the store while their daemon died. */
+  async #sweep(): Promise<void> {
+    const { objects, paths } = this.#context;
+    const known = new Set(objects.list(resources.pods).map((pod) => pod.metadata.uid));
+    const folder = join(paths.run, 'pods');
+    for (const uid of existsSync(folder) ? readdirSync(folder) : []) {
+      if (known.has(uid)) continue;
+      const files = podFiles(paths, uid);
+      await endRecorded(files.run);
+      for (const one of [files.run, files.volumes, files.scratch]) rmSync(one, { recursive: true, force: true });
+    }
+  }
+
   async #take(pod: KubeObject): Promise<void> {
     const { objects, nodeName, log } = this.#context;
     const worker = new PodWorker(pod, this.#context);
@@ -41,9 +59,9 @@ export class Runtime implements PodRuntime {
     try {
       const done = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
       if (!pod.spec.nodeName && !pod.metadata.deletionTimestamp) await this.#bind(pod);
-      if (pod.metadata.deletionTimestamp && !pod.status?.podIP) return void (await worker.stop(0));
-      if (pod.metadata.deletionTimestamp) worker.update(pod);
-      if (!done) await worker.run();
+      if (pod.metadata.deletionTimestamp) return worker.update(pod);
+      if (done) worker.adoptFinished();
+      else await worker.run();
     } catch (error) {
       log(`pod ${pod.metadata.namespace}/${pod.metadata.name}: ${(error as Error).message}`);
       objects.event(pod, 'Warning', 'FailedScheduling', `not placed on ${nodeName}: ${(error as Error).message}`);
@@ -91,7 +109,7 @@ export class Runtime implements PodRuntime {
     const argv = [...runner.enter(), ...command];
     if (!options.tty) return spawn(argv[0]!, argv.slice(1), { stdio: 'pipe' });
     // script (util-linux) gives the program the terminal it asks for.
-    const line = argv.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
+    const line = argv.map(quote).join(' ');
     return spawn('script', ['-qefc', line, '/dev/null'], { stdio: 'pipe' });
   }
 

@@ -7,10 +7,11 @@ import type { KubeObject } from '../../kube/types.ts';
 import { type AddressPool, nodeAddress } from '../network/addresses.ts';
 import { detachPod } from '../network/node.ts';
 import type { Objects } from '../objects.ts';
-import { end } from '../process.ts';
+import { containerFolder } from './container.ts';
 import { ConfigError, environmentOf, expand } from './environment.ts';
 import { podFiles, type PodFiles } from './files.ts';
 import type { ImageSource } from './image.ts';
+import { endPrograms, endRecorded } from './recorded.ts';
 import { Runner } from './runner.ts';
 import { findSandbox, makeSandbox, type Sandbox } from './sandbox.ts';
 import { type ContainerPlan, defaultCapabilities } from './script.ts';
@@ -84,13 +85,9 @@ export class PodWorker {
   async run(): Promise<void> {
     try {
       if (!(await this.#prepare())) return;
-      const { activeDeadlineSeconds, restartPolicy = 'Always' } = this.#pod.spec;
+      const { activeDeadlineSeconds } = this.#pod.spec;
       if (activeDeadlineSeconds !== undefined) this.#setDeadline(activeDeadlineSeconds);
-      const make = (container: KubeObject, policy: 'Always' | 'OnFailure' | 'Never'): Runner => this.#makeRunner(container, policy);
-      this.#init = (this.#pod.spec.initContainers ?? []).map((container: KubeObject) =>
-        make(container, container.restartPolicy === 'Always' ? 'Always' : restartPolicy === 'Never' ? 'Never' : 'OnFailure'),
-      );
-      this.#main = this.#pod.spec.containers.map((container: KubeObject) => make(container, restartPolicy));
+      this.#makeRunners(this.#sandbox!);
       this.#statusChanged();
       if (!(await this.#initialize())) return;
       this.#initialized = true;
@@ -159,17 +156,28 @@ export class PodWorker {
     return !this.#stopping && !this.#released;
   }
 
-  #makeRunner(container: KubeObject, policy: 'Always' | 'OnFailure' | 'Never'): Runner {
-    const sandbox = this.#sandbox!;
+  /** Takes over a pod that has ended: it runs no more, but has logs until it is deleted. */
+  adoptFinished(): void {
+    this.#sandbox = findSandbox(this.#files);
+    if (!this.#sandbox) return;
+    if (!this.#pod.spec.hostNetwork) this.#context.addresses.take(this.#sandbox.address, this.#pod.metadata.uid!);
+    this.#released = true;
+    this.#makeRunners(this.#sandbox);
+  }
+
+  #makeRunners(sandbox: Sandbox): void {
+    const { restartPolicy = 'Always', initContainers = [], containers } = this.#pod.spec;
+    const once = restartPolicy === 'Never' ? 'Never' : 'OnFailure';
+    this.#init = initContainers.map((one: KubeObject) => this.#makeRunner(one, one.restartPolicy === 'Always' ? 'Always' : once, sandbox));
+    this.#main = containers.map((one: KubeObject) => this.#makeRunner(one, restartPolicy, sandbox));
+  }
+
+  #makeRunner(container: KubeObject, policy: 'Always' | 'OnFailure' | 'Never', sandbox: Sandbox): Runner {
     const runner: Runner = new Runner(container, policy, {
       podRun: this.#files.run,
       address: sandbox.address,
       holder: sandbox.holder,
-      plan: (one, attempt) => {
-        const plan = this.#plan(one, attempt);
-        runner.plan = plan;
-        return plan;
-      },
+      plan: (one, attempt) => this.#plan(one, attempt),
       event: (type, reason, message) => this.#context.objects.event(this.#pod, type, reason, message),
       changed: () => this.#statusChanged(),
     });
@@ -247,7 +255,8 @@ export class PodWorker {
 
   async #end(grace: number): Promise<void> {
     this.#statusChanged();
-    await this.#stopContainers(grace);
+    if (this.#main.length > 0) await this.#stopContainers(grace);
+    else await this.#stopLeftovers(grace);
     clearInterval(this.#refreshTimer);
     clearTimeout(this.#deadline);
     clearImmediate(this.#statusTimer);
@@ -257,11 +266,20 @@ export class PodWorker {
     await this.#context.objects.remove(resources.pods, name!, namespace, uid);
   }
 
-  async #clean(): Promise<void> {
-    if (this.#sandbox) {
-      if (!this.#pod.spec.hostNetwork) await detachPod(this.#sandbox.address);
-      await end(this.#sandbox.holder, 0);
+  /** An earlier daemon began to end this pod: finishes that, mains first, with what is left of the grace. */
+  async #stopLeftovers(grace: number): Promise<void> {
+    const deadline = Date.parse(this.#pod.metadata.deletionTimestamp ?? '') + grace * 1_000;
+    const { containers, initContainers = [] } = this.#pod.spec;
+    for (const group of [containers, initContainers]) {
+      const folders = group.map((one: KubeObject) => containerFolder(this.#files.run, one.name));
+      await endPrograms(folders, Math.max(0, deadline - Date.now()) || 0);
     }
+  }
+
+  async #clean(): Promise<void> {
+    const sandbox = this.#sandbox ?? findSandbox(this.#files);
+    if (sandbox && !this.#pod.spec.hostNetwork) await detachPod(sandbox.address);
+    await endRecorded(this.#files.run);
     this.#context.addresses.release(this.#pod.metadata.uid!);
     for (const folder of [this.#files.run, this.#files.volumes, this.#files.scratch]) rmSync(folder, { recursive: true, force: true });
   }

@@ -22,7 +22,7 @@ export interface RunnerContext {
   address: string;
   holder: ProcessIdentity;
   /** Throws ConfigError where a reference leads nowhere, ImageError where the container has no program. */
-  plan: (container: KubeObject, attempt: number) => ContainerPlan | Promise<ContainerPlan>;
+  plan: (container: KubeObject, attempt: number) => ContainerPlan;
   event: (type: 'Normal' | 'Warning', reason: string, message: string) => void;
   /** Something in the status changed. */
   changed: () => void;
@@ -52,6 +52,8 @@ export class Runner {
   #record: Record;
   #state: State = { waiting: { reason: 'PodInitializing' } };
   #current: Attempt | undefined;
+  /** What the current start was made with; needed to enter it. */
+  #plan: ContainerPlan | undefined;
   #started = false;
   #ready = false;
   #stopProbes: (() => void)[] = [];
@@ -157,8 +159,8 @@ export class Runner {
     for (let pause = 250; !this.#stopping.signal.aborted; pause = Math.min(5_000, pause * 2)) {
       try {
         const number = this.#record.attempt + 1;
-        const plan = await this.#context.plan(this.container, number);
-        if (this.#stopping.signal.aborted) return undefined;
+        const plan = this.#context.plan(this.container, number);
+        this.#plan = plan;
         event('Normal', 'Pulled', `Container image "${image}" is present on this machine`);
         new Attempt(podRun, name, number - 2).remove();
         const made = new Attempt(podRun, name, number);
@@ -187,6 +189,7 @@ export class Runner {
     this.#current = attempt;
     this.#killedFor = undefined;
     await attempt.running(this.#cancel.signal);
+    if (adopted) this.#plan = this.#replan();
     const startedAt = existsSync(attempt.log) && attempt.process ? attempt.startedAt : new Date().toISOString();
     this.#state = { running: { startedAt } };
     this.#probe(adopted);
@@ -204,6 +207,16 @@ export class Runner {
     const reason = exit.code === 0 ? 'Completed' : 'Error';
     this.#set({ terminated: { exitCode: exit.code, reason, startedAt, finishedAt: exit.finishedAt, containerID: this.#record.id } });
     return exit;
+  }
+
+  /** The plan of a container that an earlier daemon started; undefined where what it refers to is gone. */
+  #replan(): ContainerPlan | undefined {
+    try {
+      return this.#context.plan(this.container, this.#record.attempt);
+    } catch (error) {
+      if (error instanceof ConfigError || error instanceof ImageError) return undefined;
+      throw error;
+    }
   }
 
   get #target(): ProbeTarget {
@@ -312,18 +325,11 @@ export class Runner {
   }
 
   /** Command prefix that runs something inside the running container, as its user. */
-  enter(environment: { [name: string]: string } = this.#plan?.environment ?? {}): string[] {
+  enter(): string[] {
     const target = this.process;
     if (!target || !this.running || !this.#plan) throw new Error(`container ${this.container.name} is not running`);
-    const variables = Object.entries(environment).map(([key, value]) => `${key}=${value}`);
+    const variables = Object.entries(this.#plan.environment).map(([key, value]) => `${key}=${value}`);
     return ['nsenter', '--target', String(target.pid), '--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd', ...privileges(this.#plan), 'env', '-i', ...variables];
-  }
-
-  #plan: ContainerPlan | undefined;
-
-  /** What the container was started with; needed to enter it. */
-  set plan(plan: ContainerPlan) {
-    this.#plan = plan;
   }
 
   #set(state: State): void {
