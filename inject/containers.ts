@@ -1,0 +1,134 @@
+/** The containers and volumes that injection adds to a pod. */
+import {
+  controlName,
+  controlNamespace,
+  imageRoot,
+  initContainer,
+  proxyContainer,
+  tokenAudience,
+  trustBundleConfigMap,
+} from '../protocol/names.ts';
+import { adminPort, discoveryPort, hbonePort, identityPort, inboundPort, proxyUid } from '../protocol/ports.ts';
+import type { SettingName } from './settings.ts';
+import type { InjectOptions, PodOwner, PodTemplate } from './types.ts';
+
+type Settings = Partial<Record<SettingName, string>>;
+type Plain = Record<string, unknown>;
+
+const tokenVolume = 'mesh-token';
+const trustVolume = 'mesh-trust';
+export const meshVolumes: readonly string[] = [tokenVolume, trustVolume];
+export const meshContainers: readonly string[] = [initContainer, proxyContainer];
+
+const node = [`${imageRoot}/node`, '--disable-warning=ExperimentalWarning'];
+
+function fieldRef(name: string, fieldPath: string): Plain {
+  return { name, valueFrom: { fieldRef: { fieldPath } } };
+}
+
+/** Writes the redirect rules once, before anything else in the pod runs. */
+export function initStep(options: InjectOptions, settings: Settings): Plain {
+  const env: Plain[] = [];
+  const inbound = settings['skip-inbound-ports'];
+  const outbound = settings['skip-outbound-ports'];
+  if (inbound !== undefined) env.push({ name: 'MESH_INIT_SKIP_INBOUND_PORTS', value: inbound });
+  if (outbound !== undefined) env.push({ name: 'MESH_INIT_SKIP_OUTBOUND_PORTS', value: outbound });
+  return {
+    name: initContainer,
+    image: options.image,
+    command: [...node, `${imageRoot}/init.js`],
+    ...(env.length > 0 ? { env } : {}),
+    resources: { requests: { cpu: '10m', memory: '32Mi' } },
+    securityContext: {
+      runAsUser: 0,
+      runAsGroup: 0,
+      runAsNonRoot: false,
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'], add: ['NET_ADMIN', 'NET_RAW'] },
+      seccompProfile: { type: 'RuntimeDefault' },
+    },
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+  };
+}
+
+/** The proxy, as a native sidecar: up before other init containers, gone after the application. */
+export function proxySidecar(template: PodTemplate, owner: PodOwner, options: InjectOptions, settings: Settings): Plain {
+  const grace = settings['shutdown-grace-period'];
+  const env: Plain[] = [
+    fieldRef('MESH_PROXY_POD_NAME', 'metadata.name'),
+    fieldRef('MESH_PROXY_POD_NAMESPACE', 'metadata.namespace'),
+    fieldRef('MESH_PROXY_POD_IPS', 'status.podIPs'),
+    fieldRef('MESH_PROXY_NODE_NAME', 'spec.nodeName'),
+    { name: 'MESH_PROXY_SERVICE_ACCOUNT', value: String(template.spec.serviceAccountName || 'default') },
+    { name: 'MESH_PROXY_WORKLOAD', value: `${owner.kind}/${owner.name}` },
+    { name: 'MESH_PROXY_TRUST_DOMAIN', value: options.trustDomain },
+    { name: 'MESH_PROXY_CONTROL_HOST', value: `${controlName}.${controlNamespace}.svc.cluster.local` },
+    { name: 'MESH_PROXY_IDENTITY_PORT', value: String(identityPort) },
+    { name: 'MESH_PROXY_DISCOVERY_PORT', value: String(discoveryPort) },
+    {
+      name: 'MESH_PROXY_CONTROL_IDENTITY',
+      value: `spiffe://${options.trustDomain}/ns/${controlNamespace}/sa/${controlName}`,
+    },
+    { name: 'MESH_PROXY_TRUST_BUNDLE_FILE', value: '/var/run/mesh/trust/ca.crt' },
+    { name: 'MESH_PROXY_TOKEN_FILE', value: '/var/run/mesh/token/token' },
+  ];
+  if (settings['opaque-ports'] !== undefined) env.push({ name: 'MESH_PROXY_OPAQUE_PORTS', value: settings['opaque-ports'] });
+  if (grace !== undefined) env.push({ name: 'MESH_PROXY_GRACE_PERIOD', value: grace.replace(/s$/, '') });
+  if (settings['proxy-log-level'] !== undefined) {
+    env.push({ name: 'MESH_PROXY_LOG_LEVEL', value: settings['proxy-log-level'] });
+  }
+  const probe = (path: string) => ({ httpGet: { path, port: adminPort } });
+  return {
+    name: proxyContainer,
+    image: options.image,
+    command: [...node, '--max-semi-space-size=2', `${imageRoot}/proxy.js`],
+    restartPolicy: 'Always',
+    env,
+    ports: [
+      { name: 'mesh-inbound', containerPort: inboundPort },
+      { name: 'mesh-hbone', containerPort: hbonePort },
+      { name: 'mesh-admin', containerPort: adminPort },
+    ],
+    startupProbe: { ...probe('/ready'), periodSeconds: 1, failureThreshold: 120 },
+    readinessProbe: { ...probe('/ready'), periodSeconds: 5 },
+    livenessProbe: { ...probe('/live'), periodSeconds: 10 },
+    resources: {
+      requests: {
+        cpu: settings['proxy-cpu-request'] ?? '20m',
+        memory: settings['proxy-memory-request'] ?? '64Mi',
+      },
+    },
+    securityContext: {
+      runAsUser: proxyUid,
+      runAsGroup: proxyUid,
+      runAsNonRoot: true,
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+      seccompProfile: { type: 'RuntimeDefault' },
+    },
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+    volumeMounts: [
+      { name: tokenVolume, mountPath: '/var/run/mesh/token', readOnly: true },
+      { name: trustVolume, mountPath: '/var/run/mesh/trust', readOnly: true },
+    ],
+  };
+}
+
+/** The proxy's own token (so that automountServiceAccountToken may be false) and the trust bundle it needs to start. */
+export function volumes(): Plain[] {
+  return [
+    {
+      name: tokenVolume,
+      projected: {
+        defaultMode: 0o644,
+        sources: [{ serviceAccountToken: { audience: tokenAudience, expirationSeconds: 86400, path: 'token' } }],
+      },
+    },
+    {
+      name: trustVolume,
+      configMap: { name: trustBundleConfigMap, items: [{ key: 'ca.crt', path: 'ca.crt' }] },
+    },
+  ];
+}

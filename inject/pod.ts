@@ -1,0 +1,140 @@
+/** Pod template → meshed pod template, and back. Pure: the result depends on the arguments alone. */
+import {
+  injectAnnotation,
+  meshedLabel,
+  proxyContainer,
+  proxyVersionAnnotation,
+  workloadAnnotation,
+} from '../protocol/names.ts';
+import { initStep, meshContainers, meshVolumes, proxySidecar, volumes } from './containers.ts';
+import { readSettings } from './settings.ts';
+import type { InjectOptions, InjectResult, PodOwner, PodTemplate } from './types.ts';
+
+/** Names the fields injection had to create (`labels`) or fill (`labels=null`), for uninject to put back. */
+const createdAnnotation = 'mesh.dev/created';
+const ownAnnotations = [proxyVersionAnnotation, workloadAnnotation, createdAnnotation];
+
+interface Container {
+  name?: string;
+  image?: string;
+  ports?: { containerPort?: number; protocol?: string }[];
+}
+
+const foreignSidecars: { mesh: string; name: RegExp; image: RegExp }[] = [
+  { mesh: 'Istio', name: /^istio-(proxy|init|validation)$/, image: /(^|\/)(istio\/)?proxyv2(:|@|$)/ },
+  { mesh: 'Linkerd', name: /^linkerd-(proxy|init)$/, image: /linkerd\/(proxy|proxy-init)(:|@|$)/ },
+  { mesh: 'Kuma', name: /^kuma-(sidecar|init)$/, image: /kuma-(dp|init)(:|@|$)/ },
+];
+
+function listOf(value: unknown): Container[] {
+  return Array.isArray(value) ? value.filter((item) => item !== null && typeof item === 'object') : [];
+}
+
+/** Adds the proxy to a pod; why not, where it cannot or should not. */
+export function injectPod(template: PodTemplate, owner: PodOwner, options: InjectOptions): InjectResult {
+  const annotations = template.metadata?.annotations ?? {};
+  const namespaced = options.namespaceAnnotations ?? {};
+  const { values, warnings } = readSettings(namespaced, annotations);
+  const no = (outcome: 'unchanged' | 'skipped' | 'failed', code: string, reason: string): InjectResult => ({
+    outcome,
+    code,
+    reason,
+    warnings,
+  });
+
+  const own = annotations[injectAnnotation];
+  const wanted = own ?? namespaced[injectAnnotation];
+  if (wanted !== undefined && wanted !== 'enabled' && wanted !== 'disabled') {
+    warnings.push(`${injectAnnotation}: "${wanted}" is neither enabled nor disabled`);
+  }
+  if (wanted === 'disabled') return no('skipped', 'annotation-disabled', `${injectAnnotation} is disabled`);
+  if (!options.explicit && wanted !== 'enabled') {
+    return no('skipped', 'annotation-absent', `${injectAnnotation} is not enabled on the pod or its namespace`);
+  }
+  const spec = template.spec;
+  const containers = listOf(spec.containers);
+  const all = [...containers, ...listOf(spec.initContainers)];
+  if (all.some((container) => container.name === proxyContainer)) {
+    return no('unchanged', 'already-injected', 'already injected');
+  }
+  if (containers.length === 0) return no('failed', 'no-containers', 'the pod has no containers');
+  if (spec.hostNetwork === true) {
+    return no('failed', 'host-network', 'hostNetwork is true: the proxy would redirect the whole node');
+  }
+  for (const { mesh, name, image } of foreignSidecars) {
+    const found = all.find((container) => name.test(container.name ?? '') || image.test(container.image ?? ''));
+    if (found) return no('failed', 'foreign-sidecar', `container ${found.name ?? found.image} is a sidecar of ${mesh}`);
+  }
+  for (const container of containers) {
+    for (const port of Array.isArray(container.ports) ? container.ports : []) {
+      if (port?.protocol === 'UDP') {
+        warnings.push(`port ${port.containerPort} of container ${container.name} is UDP: carried outside the mesh`);
+      }
+    }
+  }
+
+  const created: string[] = [];
+  const note = (holder: Record<string, unknown> | undefined | null, key: string) => {
+    if (holder === undefined || holder === null || !Object.hasOwn(holder, key)) created.push(key);
+    else if (holder[key] === null) created.push(`${key}=null`);
+  };
+  note({ ...template }, 'metadata');
+  note(template.metadata, 'labels');
+  note(template.metadata, 'annotations');
+  note(spec, 'initContainers');
+  note(spec, 'volumes');
+
+  return {
+    outcome: 'injected',
+    warnings,
+    template: {
+      ...template,
+      metadata: {
+        ...template.metadata,
+        labels: { [meshedLabel]: 'enabled', ...template.metadata?.labels },
+        annotations: {
+          [proxyVersionAnnotation]: options.version,
+          [workloadAnnotation]: `${owner.kind}/${owner.name}`,
+          ...(created.length > 0 ? { [createdAnnotation]: created.join(',') } : {}),
+          ...annotations,
+        },
+      },
+      spec: {
+        ...spec,
+        initContainers: [
+          initStep(options, values),
+          proxySidecar(template, owner, options, values),
+          ...(spec.initContainers ?? []),
+        ],
+        volumes: [...volumes(), ...(spec.volumes ?? [])],
+      },
+    },
+  };
+}
+
+/** Takes out what injection put in; a pod without a proxy comes back as it is. */
+export function uninjectPod(template: PodTemplate): PodTemplate {
+  const annotations = template.metadata?.annotations;
+  if (annotations?.[proxyVersionAnnotation] === undefined) return template;
+  const created = new Set((annotations[createdAnnotation] ?? '').split(','));
+
+  const put = (holder: Record<string, unknown>, key: string, value: object) => {
+    const empty = Object.keys(value).length === 0;
+    if (empty && created.has(key)) delete holder[key];
+    else holder[key] = empty && created.has(`${key}=null`) ? null : value;
+  };
+  const without = (map: Record<string, string> | undefined, keys: string[]) =>
+    Object.fromEntries(Object.entries(map ?? {}).filter(([key]) => !keys.includes(key)));
+  const drop = (list: unknown, names: readonly string[]) =>
+    Array.isArray(list) ? list.filter((item) => !names.includes(item?.name)) : [];
+
+  const metadata = { ...template.metadata };
+  put(metadata, 'labels', without(metadata.labels, [meshedLabel]));
+  put(metadata, 'annotations', without(metadata.annotations, ownAnnotations));
+  const spec = { ...template.spec };
+  put(spec, 'initContainers', drop(spec.initContainers, meshContainers));
+  put(spec, 'volumes', drop(spec.volumes, meshVolumes));
+  const result: PodTemplate = { ...template, spec };
+  put(result as unknown as Record<string, unknown>, 'metadata', metadata);
+  return result;
+}
