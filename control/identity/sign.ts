@@ -5,6 +5,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import type { KubeClient } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
+import type { KubeObject } from '../../kube/types.ts';
 import { type CertificateResponse, formatSpiffeId, type SpiffeId } from '../../protocol/identity.ts';
 import { tokenAudience } from '../../protocol/names.ts';
 import { type AlternativeNames, makeCertificate, parseRequest } from '../../protocol/x509.ts';
@@ -34,7 +35,7 @@ export interface SigningOptions {
 async function reviewToken(kube: KubeClient, token: string): Promise<{ namespace: string; serviceAccount: string }> {
   let status: { authenticated?: boolean; error?: string; user?: { username?: string }; audiences?: string[] };
   try {
-    const review = await kube.create(resources.tokenReviews, {
+    const review = await kube.create<KubeObject>(resources.tokenReviews, {
       apiVersion: 'authentication.k8s.io/v1',
       kind: 'TokenReview',
       metadata: {},

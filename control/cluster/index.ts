@@ -1,0 +1,118 @@
+/** What the control plane knows of the cluster: live copies of the objects it needs, indexed by address. */
+import type { Informer, KubeClient } from '../../kube/client.ts';
+import { resources } from '../../kube/resources.ts';
+import type { KubeObject } from '../../kube/types.ts';
+import type { Workload } from '../../protocol/discovery.ts';
+import { meshedLabel, proxyContainer, workloadAnnotation } from '../../protocol/names.ts';
+
+const serviceLabel = 'kubernetes.io/service-name';
+
+export class Cluster {
+  readonly services: Informer;
+  readonly slices: Informer;
+  readonly pods: Informer;
+  readonly namespaces: Informer;
+  readonly #podsByIp = new Map<string, KubeObject>();
+  readonly #servicesByIp = new Map<string, KubeObject>();
+  readonly #slicesByService = new Map<string, Map<string, KubeObject>>();
+  readonly #listeners: ((changed: Changed) => void)[] = [];
+
+  constructor(kube: KubeClient) {
+    this.services = kube.informer(resources.services);
+    this.slices = kube.informer(resources.endpointSlices);
+    this.pods = kube.informer(resources.pods);
+    this.namespaces = kube.informer(resources.namespaces);
+    this.pods.on(({ type, object }) => this.#onPod(type, object));
+    this.services.on(({ type, object }) => this.#onService(type, object));
+    this.slices.on(({ type, object }) => this.#onSlice(type, object));
+  }
+
+  async synced(): Promise<void> {
+    await Promise.all([this.services.synced, this.slices.synced, this.pods.synced, this.namespaces.synced]);
+  }
+
+  /** Called with what a change may concern: addresses, or a service. */
+  onChange(listener: (changed: Changed) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  podAt(ip: string): KubeObject | undefined {
+    return this.#podsByIp.get(ip);
+  }
+
+  serviceAt(ip: string): KubeObject | undefined {
+    return this.#servicesByIp.get(ip);
+  }
+
+  slicesOf(namespace: string, service: string): KubeObject[] {
+    return [...(this.#slicesByService.get(`${namespace}/${service}`)?.values() ?? [])];
+  }
+
+  #tell(changed: Changed): void {
+    for (const listener of this.#listeners) listener(changed);
+  }
+
+  #onPod(type: string, pod: KubeObject): void {
+    const ip: string | undefined = pod.status?.podIP;
+    if (!ip || pod.spec.hostNetwork) return;
+    const over = type === 'DELETED' || pod.status.phase === 'Succeeded' || pod.status.phase === 'Failed';
+    const known = this.#podsByIp.get(ip);
+    if (over) {
+      // The address may already be another pod's.
+      if (known?.metadata.uid !== pod.metadata.uid) return;
+      this.#podsByIp.delete(ip);
+    } else this.#podsByIp.set(ip, pod);
+    this.#tell({ ip });
+  }
+
+  #onService(type: string, service: KubeObject): void {
+    const ips: string[] = (service.spec.clusterIPs ?? [service.spec.clusterIP]).filter(
+      (ip: string | undefined) => ip && ip !== 'None',
+    );
+    for (const ip of ips) {
+      if (type === 'DELETED') this.#servicesByIp.delete(ip);
+      else this.#servicesByIp.set(ip, service);
+      this.#tell({ ip });
+    }
+    this.#tell({ service: `${service.metadata.namespace}/${service.metadata.name}` });
+  }
+
+  #onSlice(type: string, slice: KubeObject): void {
+    const name = slice.metadata.labels?.[serviceLabel];
+    if (!name) return;
+    const key = `${slice.metadata.namespace}/${name}`;
+    const slices = this.#slicesByService.get(key) ?? new Map<string, KubeObject>();
+    if (type === 'DELETED') slices.delete(slice.metadata.name!);
+    else slices.set(slice.metadata.name!, slice);
+    if (slices.size === 0) this.#slicesByService.delete(key);
+    else this.#slicesByService.set(key, slices);
+    this.#tell({ service: key });
+  }
+}
+
+export interface Changed {
+  ip?: string;
+  service?: string;
+}
+
+/** Whether a pod has a proxy: the label says so and the container is there. */
+export function isMeshed(pod: KubeObject): boolean {
+  const containers = [...(pod.spec.initContainers ?? []), ...(pod.spec.containers ?? [])] as { name: string }[];
+  return (
+    pod.metadata.labels?.[meshedLabel] === 'enabled' &&
+    containers.some((container) => container.name === proxyContainer)
+  );
+}
+
+/** The workload a pod counts for: what injection wrote, else its owner's owner as far as names tell. */
+export function workloadOf(pod: KubeObject): Workload {
+  const namespace = pod.metadata.namespace!;
+  const written = pod.metadata.annotations?.[workloadAnnotation]?.split('/');
+  if (written?.length === 2 && written[0] && written[1]) return { namespace, kind: written[0], name: written[1] };
+  const owner = pod.metadata.ownerReferences?.find((one) => one.controller);
+  if (!owner) return { namespace, kind: 'pod', name: pod.metadata.name! };
+  const hash = pod.metadata.labels?.['pod-template-hash'];
+  if (owner.kind === 'ReplicaSet' && hash && owner.name.endsWith(`-${hash}`))
+    return { namespace, kind: 'deployment', name: owner.name.slice(0, -hash.length - 1) };
+  return { namespace, kind: owner.kind.toLowerCase(), name: owner.name };
+}

@@ -1,0 +1,237 @@
+/** The proxy protocol's server: one long-lived HTTP/2 stream per proxy over mutual TLS (protocol/discovery.ts). */
+import http2, { type Http2SecureServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import type { TLSSocket } from 'node:tls';
+import {
+  type Address,
+  type ControlMessage,
+  type InboundPolicy,
+  maxMessageBytes,
+  type ProxyMessage,
+  parseAddress,
+  type Target,
+} from '../../protocol/discovery.ts';
+import { type Identity, parseSpiffeId } from '../../protocol/identity.ts';
+import type { TelemetryReport } from '../../protocol/telemetry.ts';
+import type { OwnCertificate } from '../identity/own-certificate.ts';
+import type { Log } from '../log.ts';
+import type { Subscriptions } from './subscriptions.ts';
+
+/** Bytes a proxy may be behind before only the newest state of each target is kept for it. */
+const maxBehind = 1 << 20;
+const maxSubscriptions = 20_000;
+
+export interface ProxyStream {
+  identity: Identity;
+  pod: string;
+  version: string;
+  certificateExpires: Date;
+  connectedSince: Date;
+}
+
+export interface DiscoveryOptions {
+  own: OwnCertificate;
+  trustDomain: string;
+  trustBundle: () => string;
+  subscriptions: Subscriptions;
+  policyFor: (namespace: string, pod: string) => InboundPolicy;
+  onTelemetry: (proxy: ProxyStream, report: TelemetryReport) => void;
+  log: Log;
+}
+
+export class DiscoveryServer {
+  readonly server: Http2SecureServer;
+  readonly #options: DiscoveryOptions;
+  readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #connections = new Set<Connection>();
+
+  constructor(options: DiscoveryOptions) {
+    this.#options = options;
+    this.server = http2.createSecureServer({
+      key: options.own.key,
+      cert: options.own.cert,
+      ca: options.trustBundle(),
+      requestCert: true,
+      rejectUnauthorized: true,
+      minVersion: 'TLSv1.3',
+      settings: { maxConcurrentStreams: 4, enablePush: false },
+    });
+    this.server.on('session', (session) => {
+      this.#sessions.add(session);
+      session.on('close', () => this.#sessions.delete(session));
+      session.on('error', (error) => options.log.debug('proxy connection failed', { reason: error.message }));
+    });
+    this.server.on('tlsClientError', (error, socket: TLSSocket) =>
+      options.log.warn('proxy refused', { reason: error.message, from: socket.remoteAddress }),
+    );
+    this.server.on('stream', (stream, headers) => this.#onStream(stream, headers));
+    this.server.on('sessionError', (error) => options.log.debug('proxy session failed', { reason: error.message }));
+  }
+
+  get proxies(): ProxyStream[] {
+    return [...this.#connections].flatMap((connection) => connection.proxy ?? []);
+  }
+
+  renew(own: OwnCertificate): void {
+    this.server.setSecureContext({
+      key: own.key,
+      cert: own.cert,
+      ca: this.#options.trustBundle(),
+      minVersion: 'TLSv1.3',
+    });
+  }
+
+  /** After labels, annotations or services of a pod may have changed. */
+  refreshPolicies(): void {
+    for (const connection of this.#connections) connection.sendPolicy();
+  }
+
+  /** Sends every proxy elsewhere. */
+  drain(): void {
+    this.server.close();
+    for (const session of this.#sessions) session.close();
+    for (const connection of this.#connections) connection.end();
+  }
+
+  #onStream(stream: ServerHttp2Stream, headers: http2.IncomingHttpHeaders): void {
+    stream.on('error', () => stream.destroy());
+    const socket = stream.session?.socket as TLSSocket | undefined;
+    const certificate = socket?.getPeerX509Certificate?.();
+    const id = (certificate?.subjectAltName ?? '').replace(/^URI:/, '');
+    const identity = parseSpiffeId(id);
+    if (headers[':method'] !== 'POST' || headers[':path'] !== '/v1/proxy')
+      return stream.respond({ ':status': 404 }, { endStream: true });
+    if (!certificate || !identity || identity.trustDomain !== this.#options.trustDomain) {
+      this.#options.log.warn('proxy refused', { reason: 'its certificate names no identity of this trust domain', id });
+      return stream.respond({ ':status': 403 }, { endStream: true });
+    }
+    stream.respond({ ':status': 200, 'content-type': 'application/x-ndjson' });
+    const connection = new Connection(stream, identity, new Date(certificate.validTo), this.#options);
+    this.#connections.add(connection);
+    stream.on('close', () => {
+      this.#connections.delete(connection);
+      connection.close();
+    });
+  }
+}
+
+class Connection {
+  proxy: ProxyStream | undefined;
+  readonly #stream: ServerHttp2Stream;
+  readonly #identity: Identity;
+  readonly #expires: Date;
+  readonly #options: DiscoveryOptions;
+  readonly #subscriptions = new Map<Address, () => void>();
+  /** Newest state of targets that could not be sent yet. */
+  readonly #behind = new Map<Address, Target>();
+  #policy = '';
+  #rest: string = '';
+
+  constructor(stream: ServerHttp2Stream, identity: Identity, expires: Date, options: DiscoveryOptions) {
+    this.#stream = stream;
+    this.#identity = identity;
+    this.#expires = expires;
+    this.#options = options;
+    stream.setEncoding('utf8');
+    stream.on('data', (text: string) => this.#onData(text));
+    stream.on('end', () => stream.end());
+    stream.on('drain', () => this.#catchUp());
+    this.#send({ type: 'trust-bundle', pem: options.trustBundle() });
+  }
+
+  close(): void {
+    for (const stop of this.#subscriptions.values()) stop();
+    this.#subscriptions.clear();
+  }
+
+  end(): void {
+    this.#stream.end();
+  }
+
+  sendPolicy(): void {
+    if (!this.proxy) return;
+    const policy = this.#options.policyFor(this.#identity.namespace, this.proxy.pod);
+    const text = JSON.stringify(policy);
+    if (text === this.#policy) return;
+    this.#policy = text;
+    this.#send({ type: 'policy', policy });
+  }
+
+  #send(message: ControlMessage): void {
+    if (this.#stream.destroyed || this.#stream.closed || this.#stream.writableEnded) return;
+    this.#stream.write(`${JSON.stringify(message)}\n`);
+  }
+
+  #sendTarget(target: Target): void {
+    if (this.#stream.writableLength > maxBehind) this.#behind.set(target.address, target);
+    else this.#send({ type: 'target', target });
+  }
+
+  #catchUp(): void {
+    for (const [address, target] of this.#behind) {
+      if (this.#stream.writableLength > maxBehind) return;
+      this.#behind.delete(address);
+      if (this.#subscriptions.has(address)) this.#send({ type: 'target', target });
+    }
+  }
+
+  #onData(text: string): void {
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop()!;
+    if (this.#rest.length > maxMessageBytes) return this.#refuse('a message is too long');
+    for (const line of lines) {
+      if (line === '') continue;
+      let message: ProxyMessage;
+      try {
+        message = JSON.parse(line) as ProxyMessage;
+      } catch {
+        return this.#refuse('a message is not JSON');
+      }
+      this.#onMessage(message);
+    }
+  }
+
+  #onMessage(message: ProxyMessage): void {
+    switch (message.type) {
+      case 'hello':
+        if (message.namespace !== this.#identity.namespace)
+          return this.#refuse(`pod ${message.namespace}/${message.pod} is not of the identity's namespace`);
+        this.proxy = {
+          identity: this.#identity,
+          pod: message.pod,
+          version: message.version,
+          certificateExpires: this.#expires,
+          connectedSince: new Date(),
+        };
+        this.sendPolicy();
+        return;
+      case 'subscribe':
+        if (typeof message.address !== 'string' || !parseAddress(message.address))
+          return this.#refuse('a subscription names no address');
+        if (this.#subscriptions.has(message.address)) return;
+        if (this.#subscriptions.size >= maxSubscriptions) return this.#refuse('too many subscriptions');
+        this.#subscriptions.set(
+          message.address,
+          this.#options.subscriptions.subscribe(message.address, (target) => this.#sendTarget(target)),
+        );
+        return;
+      case 'unsubscribe':
+        this.#subscriptions.get(message.address)?.();
+        this.#subscriptions.delete(message.address);
+        this.#behind.delete(message.address);
+        return;
+      case 'telemetry':
+        if (!this.proxy) return this.#refuse('telemetry before hello');
+        this.#options.onTelemetry(this.proxy, message.report);
+        this.#send({ type: 'telemetry-ack', sequence: message.report.sequence });
+        return;
+      default:
+        // A newer proxy may say more than this control plane understands.
+        this.#options.log.debug('message not understood', { type: (message as { type: unknown }).type });
+    }
+  }
+
+  #refuse(reason: string): void {
+    this.#options.log.warn('proxy stream ended', { reason, namespace: this.#identity.namespace, pod: this.proxy?.pod });
+    this.#stream.close(http2.constants.NGHTTP2_PROTOCOL_ERROR);
+  }
+}

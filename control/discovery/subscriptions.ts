@@ -1,0 +1,120 @@
+/** Who asked for which address, and what it was told: a change is worked out once and sent only where it differs. */
+import { type Address, parseAddress, type Target } from '../../protocol/discovery.ts';
+import type { Cluster } from '../cluster/index.ts';
+import { type Found, findTarget } from './target.ts';
+
+/** Changes that come together are answered together. */
+const gatherMs = 20;
+
+interface Entry {
+  found: Found;
+  text: string;
+  target: Target;
+  subscribers: Set<(target: Target) => void>;
+}
+
+export class Subscriptions {
+  readonly #cluster: Cluster;
+  readonly #trustDomain: string;
+  readonly #entries = new Map<Address, Entry>();
+  readonly #byIp = new Map<string, Set<Address>>();
+  readonly #byService = new Map<string, Set<Address>>();
+  readonly #dirty = new Set<Address>();
+  #timer: NodeJS.Timeout | undefined;
+  #version = Date.now() * 1000;
+
+  constructor(cluster: Cluster, trustDomain: string) {
+    this.#cluster = cluster;
+    this.#trustDomain = trustDomain;
+    cluster.onChange(({ ip, service }) => {
+      if (ip) {
+        this.#mark(this.#byIp.get(ip));
+        // A pod's proxy or identity shows in the services it is behind.
+        const pod = cluster.podAt(ip);
+        if (pod)
+          for (const [key, addresses] of this.#byService)
+            if (key.startsWith(`${pod.metadata.namespace}/`)) this.#mark(addresses);
+      }
+      if (service) this.#mark(this.#byService.get(service));
+    });
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Tells the present state at once and every change after it; returns the way to stop. */
+  subscribe(address: Address, listener: (target: Target) => void): () => void {
+    let entry = this.#entries.get(address);
+    if (!entry) {
+      const found = findTarget(this.#cluster, address, this.#trustDomain);
+      entry = {
+        found,
+        text: JSON.stringify(found.target),
+        target: { ...found.target, version: ++this.#version },
+        subscribers: new Set(),
+      };
+      this.#entries.set(address, entry);
+      this.#index(address, found);
+    }
+    entry.subscribers.add(listener);
+    listener(entry.target);
+    return () => {
+      entry.subscribers.delete(listener);
+      if (entry.subscribers.size === 0 && this.#entries.get(address) === entry) {
+        this.#entries.delete(address);
+        drop(this.#byIp, parseAddress(address)?.ip, address);
+        drop(this.#byService, entry.found.service, address);
+      }
+    };
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #mark(addresses: Set<Address> | undefined): void {
+    if (!addresses || addresses.size === 0) return;
+    for (const address of addresses) this.#dirty.add(address);
+    this.#timer ??= setTimeout(() => this.#work(), gatherMs);
+  }
+
+  #work(): void {
+    this.#timer = undefined;
+    for (const address of this.#dirty) {
+      const entry = this.#entries.get(address);
+      if (!entry) continue;
+      const found = findTarget(this.#cluster, address, this.#trustDomain);
+      const text = JSON.stringify(found.target);
+      if (found.service !== entry.found.service) {
+        drop(this.#byService, entry.found.service, address);
+        this.#index(address, found);
+      }
+      entry.found = found;
+      if (text === entry.text) continue;
+      entry.text = text;
+      entry.target = { ...found.target, version: ++this.#version };
+      for (const listener of entry.subscribers) listener(entry.target);
+    }
+    this.#dirty.clear();
+  }
+
+  #index(address: Address, found: Found): void {
+    add(this.#byIp, parseAddress(address)?.ip, address);
+    add(this.#byService, found.service, address);
+  }
+}
+
+function add(index: Map<string, Set<Address>>, key: string | undefined, address: Address): void {
+  if (key === undefined) return;
+  const set = index.get(key) ?? new Set();
+  set.add(address);
+  index.set(key, set);
+}
+
+function drop(index: Map<string, Set<Address>>, key: string | undefined, address: Address): void {
+  if (key === undefined) return;
+  const set = index.get(key);
+  set?.delete(address);
+  if (set?.size === 0) index.delete(key);
+}

@@ -1,0 +1,137 @@
+/** From an address that an application dials to what is there: a service's endpoints, a pod, or nothing we know. */
+import type { Json, KubeObject } from '../../kube/types.ts';
+import {
+  type Address,
+  type Endpoint,
+  formatAddress,
+  type Protocol,
+  parseAddress,
+  type Target,
+} from '../../protocol/discovery.ts';
+import { formatSpiffeId } from '../../protocol/identity.ts';
+import { configPrefix } from '../../protocol/names.ts';
+import { type Cluster, isMeshed, workloadOf } from '../cluster/index.ts';
+
+/** A target without its version, and the service it depends on. */
+export interface Found {
+  target: Omit<Target, 'version'>;
+  service: string | undefined;
+}
+
+/** Whether a port is in a list such as `5432,9000-9010`. */
+export function portListed(list: string | undefined, port: number): boolean {
+  return (list ?? '').split(',').some((part) => {
+    const [from, to = from] = part.trim().split('-').map(Number) as [number, number?];
+    return port >= from && port <= (to ?? from);
+  });
+}
+
+/** Protocol by a port's appProtocol; what is not known is not looked into. */
+function declared(appProtocol: string | undefined): Protocol {
+  switch (appProtocol) {
+    case undefined:
+    case '':
+      return 'detect';
+    case 'http':
+      return 'http1';
+    case 'kubernetes.io/h2c':
+    case 'grpc':
+    case 'http2':
+      return 'http2';
+    case 'kubernetes.io/ws':
+      return 'http1';
+    default:
+      return 'opaque';
+  }
+}
+
+const opaquePorts = (object: KubeObject | undefined): string | undefined =>
+  object?.metadata.annotations?.[`${configPrefix}opaque-ports`];
+
+/** What a pod's own port speaks, by its annotation and by the services that name it. */
+export function podPortProtocol(cluster: Cluster, pod: KubeObject, port: number): Protocol {
+  if (portListed(opaquePorts(pod), port)) return 'opaque';
+  for (const service of cluster.services.list()) {
+    if (service.metadata.namespace !== pod.metadata.namespace || !selects(service, pod)) continue;
+    for (const one of service.spec.ports ?? []) {
+      if (targetPort(one, pod) !== port) continue;
+      if (portListed(opaquePorts(service), one.port)) return 'opaque';
+      const protocol = declared(one.appProtocol);
+      if (protocol !== 'detect') return protocol;
+    }
+  }
+  return 'detect';
+}
+
+export function selects(service: KubeObject, pod: KubeObject): boolean {
+  const selector = Object.entries<string>(service.spec.selector ?? {});
+  return selector.length > 0 && selector.every(([key, value]) => pod.metadata.labels?.[key] === value);
+}
+
+function targetPort(port: Json, pod: KubeObject): number | undefined {
+  const target = port.targetPort ?? port.port;
+  if (typeof target === 'number') return target;
+  const containers: Json[] = [...(pod.spec.containers ?? []), ...(pod.spec.initContainers ?? [])];
+  return containers.flatMap((one) => one.ports ?? []).find((one: Json) => one.name === target)?.containerPort;
+}
+
+export function findTarget(cluster: Cluster, address: Address, trustDomain: string): Found {
+  const { ip, port } = parseAddress(address) ?? { ip: '', port: 0 };
+  const service = cluster.serviceAt(ip);
+  const servicePort = service?.spec.ports?.find((one: Json) => one.port === port && (one.protocol ?? 'TCP') === 'TCP');
+  if (service && servicePort) {
+    const { namespace, name } = service.metadata as { namespace: string; name: string };
+    const endpoints: Endpoint[] = [];
+    let opaque = portListed(opaquePorts(service), port);
+    for (const slice of cluster.slicesOf(namespace, name)) {
+      const number = slice.ports?.find((one: Json) => (one.name ?? '') === (servicePort.name ?? ''))?.port;
+      if (!number || slice.addressType === 'FQDN') continue;
+      for (const one of slice.endpoints ?? []) {
+        if (one.conditions?.ready === false) continue;
+        for (const endpointIp of one.addresses as string[]) {
+          const pod = cluster.podAt(endpointIp);
+          if (portListed(opaquePorts(pod), number)) opaque = true;
+          endpoints.push(endpointAt(formatAddress(endpointIp, number), pod, trustDomain));
+        }
+      }
+    }
+    const unique = [...new Map(endpoints.map((endpoint) => [endpoint.address, endpoint])).values()].sort((a, b) =>
+      a.address < b.address ? -1 : 1,
+    );
+    return {
+      service: `${namespace}/${name}`,
+      target: {
+        address,
+        kind: 'service',
+        protocol: opaque ? 'opaque' : declared(servicePort.appProtocol),
+        service: { namespace, name, port },
+        endpoints: unique,
+      },
+    };
+  }
+  const pod = cluster.podAt(ip);
+  if (pod)
+    return {
+      service: undefined,
+      target: {
+        address,
+        kind: 'pod',
+        protocol: podPortProtocol(cluster, pod, port),
+        endpoints: [endpointAt(address, pod, trustDomain)],
+      },
+    };
+  return { service: undefined, target: { address, kind: 'unknown', protocol: 'detect', endpoints: [] } };
+}
+
+function endpointAt(address: Address, pod: KubeObject | undefined, trustDomain: string): Endpoint {
+  if (!pod) return { address };
+  const { namespace, name } = pod.metadata as { namespace: string; name: string };
+  const endpoint: Endpoint = { address, pod: name, workload: workloadOf(pod) };
+  if (isMeshed(pod))
+    endpoint.identity = formatSpiffeId({
+      trustDomain,
+      namespace,
+      serviceAccount: pod.spec.serviceAccountName ?? 'default',
+    });
+  return endpoint;
+}
