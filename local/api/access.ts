@@ -42,6 +42,9 @@ export interface Attributes {
   path?: string;
 }
 
+/** Paths, not resources, that everyone known may read. */
+const openPaths = ['/version', '/healthz', '/livez', '/readyz', '/api', '/apis', '/openapi'];
+
 const isAdmin = (user: User): boolean => user.groups.includes('system:masters');
 
 export class Access {
@@ -131,10 +134,10 @@ export class Access {
 
   allowed(user: User, request: Attributes): boolean {
     if (isAdmin(user)) return true;
-    const open = ['/version', '/healthz', '/livez', '/readyz', '/api', '/apis', '/openapi'];
     if (request.path !== undefined)
-      return open.some((path) => request.path === path || request.path!.startsWith(`${path}/`));
-    if (request.group === 'authorization.k8s.io' && request.resource.startsWith('selfsubject')) return true;
+      return openPaths.some((path) => request.path === path || request.path!.startsWith(`${path}/`));
+    const reviews = ['authorization.k8s.io', 'authentication.k8s.io'];
+    if (reviews.includes(request.group) && request.resource.startsWith('selfsubject')) return true;
     const bound = (binding: Json) =>
       binding.subjects?.some((subject: Json) => isSubject(user, subject, binding.metadata.namespace));
     for (const binding of this.#objects.list(resources.clusterRoleBindings)) {
@@ -148,6 +151,25 @@ export class Access {
         (binding) =>
           bound(binding) && this.#role(binding.roleRef, request.namespace).some((rule) => ruleAllows(rule, request)),
       );
+  }
+
+  /** What a user may do in a namespace, as SelfSubjectRulesReview lists it. */
+  rulesOf(user: User, namespace: string): { resourceRules: Json[]; nonResourceRules: Json[] } {
+    const open = { verbs: ['get'], nonResourceURLs: openPaths.flatMap((path) => [path, `${path}/*`]) };
+    if (isAdmin(user)) {
+      const all = { verbs: ['*'], apiGroups: ['*'], resources: ['*'] };
+      return { resourceRules: [all], nonResourceRules: [{ verbs: ['*'], nonResourceURLs: ['*'] }] };
+    }
+    const bindings = [
+      ...this.#objects.list(resources.clusterRoleBindings),
+      ...this.#objects.list(resources.roleBindings, { namespace }),
+    ];
+    const rules = bindings
+      .filter((binding: Json) =>
+        binding.subjects?.some((subject: Json) => isSubject(user, subject, binding.metadata.namespace)),
+      )
+      .flatMap((binding) => this.#role(binding.roleRef, binding.metadata.namespace));
+    return { resourceRules: rules.filter((rule) => rule.resources), nonResourceRules: [open] };
   }
 
   #role(reference: Json, namespace: string | undefined): Json[] {

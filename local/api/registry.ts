@@ -1,5 +1,6 @@
 /** The objects of the local mesh behind all doors: defaults, admission, validation, conflicts; then the store. */
 import { randomBytes, randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject, ResourceType, WatchEvent } from '../../kube/types.ts';
 import { matches } from '../controllers/workload.ts';
@@ -131,6 +132,9 @@ export class Registry implements Objects {
         if (next.spec.type !== 'ExternalName') Object.assign(next.spec, { clusterIP, clusterIPs });
       }
       this.#validate(type, next);
+      const fixed = ['Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job'].includes(type.kind);
+      if (fixed && !isDeepStrictEqual(next.spec.selector, structuredClone(stored.spec.selector)))
+        throw invalid(type.kind, name!, 'spec.selector', 'field is immutable');
       if (JSON.stringify(next.spec) !== JSON.stringify(stored.spec)) next.metadata.generation = (generation ?? 0) + 1;
     }
     if (same(next, stored)) return stored as T;

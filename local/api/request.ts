@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { ResourceType } from '../../kube/types.ts';
 import type { User } from './access.ts';
+import { decodeProtobuf } from './protobuf.ts';
 import { badRequest, StatusError } from './status-error.ts';
 
 export interface ApiRequest {
@@ -71,10 +72,9 @@ export function readBody(request: IncomingMessage): Promise<Buffer> {
   });
 }
 
-/** JSON, or YAML where the content type says so (server-side apply). */
+/** JSON, or what the content type says: YAML (server-side apply), protobuf. */
 export async function parseBody(body: Buffer, contentType: string): Promise<unknown> {
-  if (contentType.includes('protobuf'))
-    throw new StatusError(415, 'UnsupportedMediaType', 'protobuf is not understood here; send JSON');
+  if (contentType.includes('protobuf')) return decodeProtobuf(body);
   const text = body.toString();
   try {
     if (contentType.includes('yaml')) return (await import('yaml')).parse(text);

@@ -86,7 +86,8 @@ export class Rest {
         'application/strategic-merge-patch+json': strategicPatch,
       }[kind];
       if (!patch) throw new StatusError(415, 'UnsupportedMediaType', `patches of type ${kind} are not understood`);
-      const next = patch(from, body) as KubeObject;
+      // The patched object shares what the patch left alone with the stored one, which is frozen.
+      const next = structuredClone(patch(from, body)) as KubeObject;
       if (request.subresource === 'scale') return this.#scale(request, next.spec?.replicas);
       if (next.metadata.name !== stored.metadata.name || next.kind !== stored.kind)
         throw badRequest('a patch may not change name or kind');
@@ -224,6 +225,14 @@ export class Rest {
       } catch (error) {
         return { ...body, status: { authenticated: false, error: (error as Error).message } };
       }
+    }
+    if (request.type.kind === 'SelfSubjectReview') {
+      const { name, uid, groups, extra } = request.user;
+      return { ...body, status: { userInfo: { username: name, uid, groups, extra } } };
+    }
+    if (request.type.kind === 'SelfSubjectRulesReview') {
+      const rules = this.#access.rulesOf(request.user, spec.namespace ?? 'default');
+      return { ...body, status: { ...rules, incomplete: false } };
     }
     const self = request.type.kind === 'SelfSubjectAccessReview';
     const user = self ? request.user : { name: spec.user ?? '', groups: spec.groups ?? [] };

@@ -359,7 +359,7 @@ export class ApiServer {
     try {
       const url = new URL(message.url ?? '/', 'https://api');
       const parsed = parsePath(url.pathname);
-      if (!parsed || parsed.plural !== 'pods') throw new StatusError(404, 'NotFound', 'nothing to upgrade here');
+      if (parsed?.plural !== 'pods') throw new StatusError(404, 'NotFound', 'nothing to upgrade here');
       const request = this.#request(message, url, parsed, await this.#user(message), undefined);
       serveUpgrade(this.#needRuntime(), request, this.#container(request), message, socket, head);
     } catch (error) {

@@ -24,6 +24,11 @@ const shortNames: Record<string, string[]> = {
 };
 const scalable = new Set(['deployments', 'replicasets', 'statefulsets']);
 const reviews = /reviews$/;
+/** Asked by kubectl only (`auth whoami`, `auth can-i --list`). */
+const selfReviews: ResourceType[] = [
+  ['authentication.k8s.io', 'SelfSubjectReview'] as const,
+  ['authorization.k8s.io', 'SelfSubjectRulesReview'] as const,
+].map(([group, kind]) => ({ group, version: 'v1', kind, plural: `${kind.toLowerCase()}s`, namespaced: false }));
 
 function custom(definition: KubeObject): ResourceType[] {
   const { group, names, scope, versions } = definition.spec;
@@ -40,7 +45,11 @@ function custom(definition: KubeObject): ResourceType[] {
 
 /** Every type served now. */
 export function servedTypes(objects: Objects): ResourceType[] {
-  return [...Object.values(resources), ...objects.list(resources.customResourceDefinitions).flatMap(custom)];
+  return [
+    ...Object.values(resources),
+    ...selfReviews,
+    ...objects.list(resources.customResourceDefinitions).flatMap(custom),
+  ];
 }
 
 export function findType(objects: Objects, group: string, version: string, plural: string): ResourceType | undefined {
