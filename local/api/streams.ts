@@ -96,7 +96,7 @@ async function forward(runtime: PodRuntime, request: ApiRequest, port: number, s
     connection = await runtime.connect(request.namespace, request.name, port);
   } catch (error) {
     socket.send(framed(1, Buffer.from(`port ${port} of pod ${request.name}: ${(error as Error).message}`)), () =>
-      socket.close(),
+      socket.close(1000),
     );
     return;
   }
@@ -110,9 +110,9 @@ async function forward(runtime: PodRuntime, request: ApiRequest, port: number, s
   socket.off('message', keep).on('message', write);
   for (const data of early) write(data);
   pump(connection, 0, socket);
-  connection.on('end', () => socket.close());
-  connection.on('error', () => socket.close());
-  connection.on('close', () => socket.close());
+  connection.on('end', () => socket.close(1000));
+  connection.on('error', () => socket.close(1000));
+  connection.on('close', () => socket.close(1000));
   socket.on('close', () => connection.destroy());
   socket.on('error', () => connection.destroy());
 }
@@ -125,7 +125,7 @@ async function execute(
   socket: WebSocket,
 ): Promise<void> {
   const status = (body: object) =>
-    socket.send(framed(3, Buffer.from(JSON.stringify({ metadata: {}, ...body }))), () => socket.close());
+    socket.send(framed(3, Buffer.from(JSON.stringify({ metadata: {}, ...body }))), () => socket.close(1000));
   try {
     const child = await runtime.exec(request.namespace, request.name, container, command, {
       tty: request.query.get('tty') === 'true',

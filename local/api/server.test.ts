@@ -1,0 +1,137 @@
+import https from 'node:https';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { resources } from '../../kube/resources.ts';
+import type { Json, KubeObject } from '../../kube/types.ts';
+import { ApiServer } from './server.ts';
+
+let server: ApiServer;
+let port: number;
+beforeEach(async () => {
+  server = new ApiServer({
+    stateFile: ':memory:',
+    servicePrefix: '10.96',
+    fixedServices: { 'default/kubernetes': '10.96.0.1' },
+    names: { dns: ['localhost'], ips: ['127.0.0.1'] },
+    log: (message) => process.stderr.write(`${message}\n`),
+  });
+  await server.bootstrap();
+  port = (await server.listen({ host: '127.0.0.1', port: 0 })).port;
+});
+afterEach(() => server.close());
+
+/** One call; the body as its JSON lines. */
+function call(
+  method: string,
+  path: string,
+  body?: object,
+  headers: Record<string, string> = {},
+): Promise<{ status: number; lines: Json[] }> {
+  return new Promise((resolve, reject) => {
+    const request = https.request(
+      {
+        host: '127.0.0.1',
+        port,
+        path,
+        method,
+        ca: server.root,
+        headers: { authorization: `Bearer ${server.adminToken}`, 'content-type': 'application/json', ...headers },
+      },
+      (response) => {
+        let text = '';
+        response.on('data', (chunk: Buffer) => (text += chunk));
+        response.on('end', () => {
+          const lines = text.split('\n').filter(Boolean);
+          resolve({ status: response.statusCode ?? 0, lines: lines.map((line) => JSON.parse(line) as Json) });
+        });
+      },
+    );
+    request.on('error', reject);
+    request.end(body && JSON.stringify(body));
+  });
+}
+
+const maps = '/api/v1/namespaces/default/configmaps';
+const map = (name: string, labels: Record<string, string> = {}): KubeObject => ({
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { name, namespace: 'default', labels },
+});
+
+test('a watch resumes after the version it names and sees what leaves its selection as deleted', async () => {
+  const first = await server.objects.create(resources.configMaps, map('a', { app: 'x' }));
+  const from = first.metadata.resourceVersion;
+  const second = await server.objects.create(resources.configMaps, map('b', { app: 'x' }));
+  await server.objects.create(resources.configMaps, map('c', { app: 'y' }));
+  await server.objects.update(resources.configMaps, {
+    ...second,
+    metadata: { ...second.metadata, labels: { app: 'y' } },
+  });
+  const { lines } = await call(
+    'GET',
+    `${maps}?watch=true&resourceVersion=${from}&labelSelector=app%3Dx&timeoutSeconds=1`,
+  );
+  expect(lines.map((event) => `${event.type} ${event.object.metadata.name}`)).toEqual(['ADDED b', 'DELETED b']);
+});
+
+test('a watch from a version that is gone gets 410', async () => {
+  const old = (await call('GET', maps)).lines[0].metadata.resourceVersion;
+  for (let n = 0; n < 5100; n++)
+    await server.objects.updateStatus(resources.namespaces, 'default', undefined, () => ({ phase: 'Active', n }));
+  const { status, lines } = await call('GET', `${maps}?watch=true&resourceVersion=${old}`);
+  expect([status, lines[0].reason]).toEqual([410, 'Expired']);
+});
+
+test('a list as a watch ends its first part with a bookmark that says so', async () => {
+  await server.objects.create(resources.configMaps, map('a'));
+  const query = 'watch=true&sendInitialEvents=true&allowWatchBookmarks=true&timeoutSeconds=1';
+  const { lines } = await call('GET', `${maps}?${query}&resourceVersionMatch=NotOlderThan`);
+  expect(lines.map((event) => event.type)).toEqual(['ADDED', 'BOOKMARK']);
+  expect(lines[1].object.metadata.annotations).toEqual({ 'k8s.io/initial-events-end': 'true' });
+});
+
+test('a write with an old version is a conflict; a stranger is not let in', async () => {
+  const first = await server.objects.create(resources.configMaps, map('a'));
+  const changed = { ...map('a'), data: { x: '1' } };
+  expect((await call('PUT', `${maps}/a`, changed)).status).toBe(200);
+  const late = { ...first, data: { x: '2' } };
+  const { status, lines } = await call('PUT', `${maps}/a`, late);
+  expect([status, lines[0].reason]).toEqual([409, 'Conflict']);
+  expect((await call('GET', maps, undefined, { authorization: 'Bearer nobody' })).status).toBe(401);
+});
+
+test('a dry run answers as the real one would and stores nothing', async () => {
+  const { status, lines } = await call('POST', `${maps}?dryRun=All`, map('dry'));
+  expect([status, lines[0].metadata.name]).toEqual([201, 'dry']);
+  expect(server.objects.get(resources.configMaps, 'dry', 'default')).toBeUndefined();
+});
+
+test('a token of a service account is its user until the account is gone', async () => {
+  const account = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'web', namespace: 'default' } };
+  await server.objects.create(resources.serviceAccounts, account);
+  const { token } = await server.issueToken({
+    namespace: 'default',
+    serviceAccount: 'web',
+    audiences: ['mesh'],
+    seconds: 600,
+  });
+  const review = async (audiences: string[]) =>
+    (
+      await call('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {
+        apiVersion: 'authentication.k8s.io/v1',
+        kind: 'TokenReview',
+        spec: { token, audiences },
+      })
+    ).lines[0].status;
+  expect((await review(['mesh'])).user.username).toBe('system:serviceaccount:default:web');
+  expect((await review(['other'])).authenticated).toBe(false);
+  await server.objects.delete(resources.serviceAccounts, 'web', 'default');
+  expect((await review(['mesh'])).authenticated).toBe(false);
+});
+
+test('protobuf that holds unknown fields is refused, not half read', async () => {
+  // ConfigMap with field 9 set.
+  const type = Buffer.from('\n\x0f\n\x02v1\x12\x09ConfigMap', 'latin1');
+  const raw = Buffer.from('\x12\x03\x4a\x01x', 'latin1');
+  const { decodeProtobuf } = await import('./protobuf.ts');
+  expect(() => decodeProtobuf(Buffer.concat([Buffer.from('k8s\0'), type, raw]))).toThrow('field 9 of ConfigMap');
+});

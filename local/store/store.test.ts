@@ -1,0 +1,119 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { KubeObject } from '../../kube/types.ts';
+import { StateCorrupt, Store } from './store.ts';
+
+let folder: string;
+let file: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'mesh-store-'));
+  file = join(folder, 'state.db');
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const map = (name: string, data: object = {}): KubeObject => ({
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { name },
+  data,
+});
+
+test('a writer killed in the middle of its writes loses nothing it acknowledged', async () => {
+  const writer = `
+    import { writeSync } from 'node:fs';
+    import { Store } from ${JSON.stringify(new URL('./store.ts', import.meta.url).href)};
+    const store = Store.open(${JSON.stringify(file)});
+    for (let n = 0; ; n++) {
+      const name = 'c' + (n % 50);
+      const stored = store.put('configmaps', name, { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data: { n: String(n) } });
+      writeSync(1, stored.metadata.resourceVersion + ' ' + name + ' ' + n + '\\n');
+    }`;
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', writer],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  let said = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    said += chunk;
+    if (said.length > 2000) child.kill('SIGKILL');
+  });
+  await new Promise((resolve) => child.once('close', resolve));
+  const acknowledged = said
+    .slice(0, said.lastIndexOf('\n'))
+    .split('\n')
+    .map((line) => line.split(' ') as [string, string, string]);
+  expect(acknowledged.length).toBeGreaterThan(50);
+
+  const store = Store.open(file);
+  const last = new Map(acknowledged.map(([version, name, n]) => [name, { version: Number(version), n: Number(n) }]));
+  for (const [name, { version, n }] of last) {
+    const found = store.get('configmaps', name)!;
+    expect(Number(found.metadata.resourceVersion)).toBeGreaterThanOrEqual(version);
+    expect(Number(found.data.n)).toBeGreaterThanOrEqual(n);
+  }
+  expect(store.version).toBeGreaterThanOrEqual(Number(acknowledged.at(-1)![0]));
+  store.close();
+});
+
+test.each([
+  ['text', () => Buffer.from('not a database at all, by a long way')],
+  [
+    'a database of something else',
+    (path: string) => {
+      const other = new DatabaseSync(path);
+      other.exec('CREATE TABLE birds (name TEXT)');
+      other.close();
+      return readFileSync(path);
+    },
+  ],
+  [
+    'a state file with its pages overwritten',
+    (path: string) => {
+      const store = Store.open(path);
+      for (let n = 0; n < 200; n++) store.put('configmaps', `c${n}`, map(`c${n}`, { text: 'x'.repeat(200) }));
+      store.close();
+      return readFileSync(path).fill(0x5a, 4096);
+    },
+  ],
+])('%s is refused and left as it is', (_, make) => {
+  const content = make(file);
+  writeFileSync(file, content);
+  expect(() => Store.open(file)).toThrow(StateCorrupt);
+  expect(readFileSync(file).equals(content)).toBe(true);
+});
+
+test('objects, versions and secrets are there after closing and opening', () => {
+  const first = Store.open(file);
+  first.put('configmaps', 'a', map('a'));
+  first.put('configmaps', 'b', map('b'));
+  first.remove('configmaps', 'a');
+  const { version } = first;
+  const secret = first.secret('token', () => 'once');
+  first.close();
+  const second = Store.open(file);
+  expect(second.list('configmaps').map((object) => object.metadata.name)).toEqual(['b']);
+  expect(second.version).toBe(version);
+  expect(second.secret('token', () => 'twice')).toBe(secret);
+  second.close();
+});
+
+test('changes since a version are there until they are too old', () => {
+  const store = Store.open(':memory:');
+  const start = store.version;
+  store.put('configmaps', 'a', map('a'));
+  store.put('configmaps', 'a', map('a', { x: '1' }));
+  store.remove('configmaps', 'a');
+  expect(store.since(start)?.map((change) => change.event.type)).toEqual(['ADDED', 'MODIFIED', 'DELETED']);
+  expect(store.since(start + 2)?.map((change) => change.event.type)).toEqual(['DELETED']);
+  for (let n = 0; n < 6000; n++) store.put('configmaps', 'b', map('b'));
+  expect(store.since(start)).toBeUndefined();
+  expect(store.since(store.version)).toEqual([]);
+  store.close();
+});
