@@ -1,0 +1,124 @@
+/** Which cluster a command talks to: the configured one, else the local mesh of this machine; never one for the other. */
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { type KubeClient, KubeError } from '../kube/client.ts';
+import { localMeshStatus, localPaths } from '../local/launch.ts';
+import type { GlobalOptions } from './context.ts';
+import { parseDuration } from './duration.ts';
+import { CliError, exitCode, UsageError } from './errors.ts';
+import type { Io } from './io.ts';
+
+/** Kubeconfig files that are configured; empty means the local mesh is meant. */
+export function configuredFiles(globals: GlobalOptions, env: Io['env']): string[] {
+  if (globals.kubeconfig) {
+    if (existsSync(globals.kubeconfig)) return [globals.kubeconfig];
+    throw new CliError({
+      code: 'kubeconfig-missing',
+      message: `The kubeconfig ${globals.kubeconfig} does not exist.`,
+      fix: 'Name an existing file with --kubeconfig.',
+      exit: exitCode.unreachable,
+    });
+  }
+  // As kubectl: of a list, files that are not there are passed over.
+  if (env.KUBECONFIG) {
+    const files = env.KUBECONFIG.split(delimiter).filter((file) => file !== '');
+    const there = files.filter((file) => existsSync(file));
+    if (there.length > 0) return there;
+    throw new CliError({
+      code: 'kubeconfig-missing',
+      message: `KUBECONFIG names ${files.join(', ')}, which does not exist.`,
+      fix: 'Point KUBECONFIG at an existing file, or unset it to use the local mesh.',
+      exit: exitCode.unreachable,
+    });
+  }
+  const usual = join(env.HOME || homedir(), '.kube/config');
+  return existsSync(usual) ? [usual] : [];
+}
+
+/** A file named by nobody that has no current context configures nothing. */
+async function meant(files: string[], globals: GlobalOptions, env: Io['env']): Promise<boolean> {
+  if (files.length === 0) return false;
+  if (globals.kubeconfig || env.KUBECONFIG || globals.context) return true;
+  const { readFile } = await import('node:fs/promises');
+  return /^current-context:\s*["']?[^\s"']/m.test(await readFile(files[0]!, 'utf8'));
+}
+
+/** Whether commands act on the local mesh, running or not. */
+export async function isLocal(globals: GlobalOptions, env: Io['env']): Promise<boolean> {
+  return !(await meant(configuredFiles(globals, env), globals, env));
+}
+
+/** @throws CliError `kubeconfig-missing`, `kubeconfig-invalid`, `cluster-unreachable`, `local-mesh-not-running` */
+export async function connectKube(globals: GlobalOptions, _io: Io, env: Io['env']): Promise<KubeClient> {
+  const timeoutMs = parseDuration(globals.requestTimeout ?? '10s');
+  if (timeoutMs === undefined) {
+    throw new UsageError(`--request-timeout "${globals.requestTimeout}" is not a duration.`, 'Use for example 10s.');
+  }
+  const configured = configuredFiles(globals, env);
+  const paths = localPaths(env);
+  const local = !(await meant(configured, globals, env));
+  if (local && (await localMeshStatus(paths)) !== 'running') {
+    throw new CliError({
+      code: 'local-mesh-not-running',
+      message: 'No cluster is configured, and the local mesh of this machine does not run.',
+      fix: 'Run `mesh install` to start the local mesh, or set KUBECONFIG to use a cluster.',
+      exit: exitCode.unreachable,
+    });
+  }
+  const { createConfiguredClient } = await import('../kube/configured.ts');
+  const files = local ? [paths.kubeconfig] : configured;
+  const kube = await createConfiguredClient({
+    files,
+    context: globals.context,
+    namespace: globals.namespace,
+    as: globals.as,
+    asGroup: globals.asGroup,
+    timeoutMs,
+    local: local || files.includes(paths.kubeconfig),
+  }).catch((error: Error) => {
+    throw new CliError({
+      code: 'kubeconfig-invalid',
+      message: `The kubeconfig cannot be used: ${error.message}.`,
+      cause: error,
+      fix: 'Check it with `kubectl config view`.',
+      exit: exitCode.unreachable,
+    });
+  });
+  try {
+    await kube.version();
+    return kube;
+  } catch (error) {
+    // Some clusters hide /version from those without rights; they answer, which is all that counts here.
+    if (error instanceof KubeError && error.status === 403) return kube;
+    kube.close();
+    throw toCliError(error, kube);
+  }
+}
+
+/** A failed call in the words of the CLI; anything that is not a KubeError comes back as it is. */
+export function toCliError(error: unknown, kube: Pick<KubeClient, 'name' | 'server'>): unknown {
+  if (!(error instanceof KubeError)) return error;
+  if (error.status === 0) {
+    return new CliError({
+      code: 'cluster-unreachable',
+      message: `Cluster "${kube.name}" (${kube.server}) does not answer: ${error.message}.`,
+      cause: error,
+      fix: 'Check the address and the network, or choose another cluster with --context.',
+      exit: exitCode.unreachable,
+    });
+  }
+  if (error.status === 401 || error.status === 403) {
+    return new CliError({
+      code: error.status === 401 ? 'unauthorized' : 'forbidden',
+      message: `Cluster "${kube.name}" refused: ${error.message}.`,
+      cause: error,
+      fix:
+        error.status === 401
+          ? 'Renew the credentials of this context.'
+          : 'Ask for this right, or use --context or --as.',
+      exit: exitCode.unreachable,
+    });
+  }
+  return new CliError({ code: 'kubernetes-refused', message: `Kubernetes refused: ${error.message}.`, cause: error });
+}
