@@ -1,5 +1,9 @@
 /** What `mesh install` applies. */
 import type { KubeObject } from '../kube/types.ts';
+import { controlName } from '../protocol/names.ts';
+import { controlDeployment, controlService } from './control.ts';
+import { clusterRights, namespaceRights, serviceAccount } from './rbac.ts';
+import { injectorWebhook } from './webhook.ts';
 
 export interface InstallOptions {
   /** Full image reference. */
@@ -11,5 +15,24 @@ export interface InstallOptions {
   controlEnv: Record<string, string>;
 }
 
-/** Every object of an install, in the order to apply them. */
+/** Every object of an install, in the order to apply them. Same options, same objects. */
 export type RenderInstall = (options: InstallOptions) => KubeObject[];
+
+export const renderInstall: RenderInstall = (options) => {
+  const { namespace } = options;
+  const selector = { 'app.kubernetes.io/name': controlName };
+  const labels = {
+    ...selector,
+    'app.kubernetes.io/part-of': 'mesh',
+    'app.kubernetes.io/version': options.version,
+  };
+  return [
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } },
+    serviceAccount(namespace, labels),
+    ...clusterRights(namespace, labels),
+    ...namespaceRights(namespace, labels),
+    controlService(namespace, labels, selector),
+    controlDeployment(options, labels, selector),
+    injectorWebhook(namespace, labels),
+  ];
+};

@@ -1,0 +1,82 @@
+/** The control plane's Deployment and Service. */
+import type { KubeObject } from '../kube/types.ts';
+import { controlName, imageRoot } from '../protocol/names.ts';
+import { controlAdminPort, discoveryPort, identityPort, injectorPort } from '../protocol/ports.ts';
+import type { InstallOptions } from './index.ts';
+
+type Labels = Record<string, string>;
+
+/** Not the proxy's user: redirect rules tell the two apart. */
+const controlUid = 2103;
+
+export function controlDeployment(options: InstallOptions, labels: Labels, selector: Labels): KubeObject {
+  const fieldRef = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } });
+  const probe = (path: string) => ({ httpGet: { path, port: 'admin' }, periodSeconds: 5 });
+  const extra = Object.entries(options.controlEnv).sort(([a], [b]) => (a < b ? -1 : 1));
+  const container = {
+    name: controlName,
+    image: options.image,
+    imagePullPolicy: 'IfNotPresent',
+    command: [`${imageRoot}/node`, '--disable-warning=ExperimentalWarning', `${imageRoot}/control.js`],
+    env: [
+      { name: 'MESH_CONTROL_TRUST_DOMAIN', value: options.trustDomain },
+      { name: 'MESH_CONTROL_NAMESPACE', value: options.namespace },
+      { name: 'MESH_CONTROL_IMAGE', value: options.image },
+      fieldRef('MESH_CONTROL_POD_NAME', 'metadata.name'),
+      fieldRef('MESH_CONTROL_POD_IP', 'status.podIP'),
+      ...extra.map(([name, value]) => ({ name, value })),
+    ],
+    ports: [
+      { name: 'identity', containerPort: identityPort },
+      { name: 'discovery', containerPort: discoveryPort },
+      { name: 'injector', containerPort: injectorPort },
+      { name: 'admin', containerPort: controlAdminPort },
+    ],
+    startupProbe: { ...probe('/ready'), periodSeconds: 1, failureThreshold: 120 },
+    readinessProbe: probe('/ready'),
+    livenessProbe: probe('/live'),
+    resources: { requests: { cpu: '50m', memory: '96Mi' } },
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    },
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+  };
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: controlName, namespace: options.namespace, labels },
+    spec: {
+      replicas: 1,
+      selector: { matchLabels: selector },
+      template: {
+        metadata: { labels },
+        spec: {
+          serviceAccountName: controlName,
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: controlUid,
+            runAsGroup: controlUid,
+            seccompProfile: { type: 'RuntimeDefault' },
+          },
+          nodeSelector: { 'kubernetes.io/os': 'linux' },
+          containers: [container],
+        },
+      },
+    },
+  };
+}
+
+export function controlService(namespace: string, labels: Labels, selector: Labels): KubeObject {
+  const port = (name: string, number: number) => ({ name, port: number, protocol: 'TCP', targetPort: name });
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: controlName, namespace, labels },
+    spec: {
+      selector,
+      ports: [port('identity', identityPort), port('discovery', discoveryPort), port('injector', 443)],
+    },
+  };
+}
