@@ -121,7 +121,9 @@ export class Inbound {
     const series = this.#series(client, 'http');
     let connection: Http1Connection | undefined;
     const first = application.destroyed || application.readableEnded ? undefined : application;
-    const target = new Application(destination, series, first, () => connection?.drain());
+    // A tunnel that just ends is tried again elsewhere where that is safe; a 502 would be handed on.
+    const giveUp = client.identity ? () => void stream.destroy() : undefined;
+    const target = new Application(destination, series, first, () => connection?.drain(), giveUp);
     series.connectionOpened();
     let over = false;
     connection = new Http1Connection(stream, read, {
