@@ -63,7 +63,7 @@ export class DiscoveryServer {
     this.server.on('tlsClientError', (error, socket: TLSSocket) =>
       options.log.warn('proxy refused', { reason: error.message, from: socket.remoteAddress }),
     );
-    this.server.on('stream', (stream, headers) => this.#onStream(stream, headers));
+    this.server.on('stream', (stream, headers) => this.#onStream(stream as ServerHttp2Stream, headers));
     this.server.on('sessionError', (error) => options.log.debug('proxy session failed', { reason: error.message }));
   }
 

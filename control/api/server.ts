@@ -1,0 +1,111 @@
+/** The API for the CLI, on the pod's loopback: whoever may port-forward to the pod may read it. */
+import http from 'node:http';
+import type { ApiError, ControlStatus, ProxyInfo, StatQuery } from '../../protocol/api.ts';
+import { formatSpiffeId } from '../../protocol/identity.ts';
+import { version } from '../../protocol/version.ts';
+import { type Cluster, workloadOf } from '../cluster/index.ts';
+import type { ProxyStream } from '../discovery/server.ts';
+import type { Authority } from '../identity/authority.ts';
+import type { OwnCertificate } from '../identity/own-certificate.ts';
+import { unmeshedPods } from '../inject/unmeshed.ts';
+import type { Collector } from '../telemetry/collector.ts';
+import { parseReference, stat, statKinds } from '../telemetry/stat.ts';
+
+export interface ApiOptions {
+  cluster: Cluster;
+  collector: Collector;
+  authority: Authority;
+  trustDomain: string;
+  webhook: () => OwnCertificate;
+  proxies: () => ProxyStream[];
+  started: Date;
+}
+
+class BadQuery extends Error {}
+
+/** @throws BadQuery */
+function statQuery(parameters: URLSearchParams): StatQuery {
+  const kind = parameters.get('kind') ?? '';
+  if (!(statKinds as readonly string[]).includes(kind))
+    throw new BadQuery(`kind "${kind}" is none of ${statKinds.join(', ')}`);
+  const query: StatQuery = { kind };
+  for (const name of ['namespace', 'name', 'to', 'from'] as const) {
+    const value = parameters.get(name);
+    if (value) query[name] = value;
+  }
+  for (const name of ['to', 'from'] as const)
+    if (query[name] && !parseReference(query[name]))
+      throw new BadQuery(`${name} "${query[name]}" is not kind/name or namespace/kind/name`);
+  const window = parameters.get('window');
+  if (window !== null) {
+    query.window = Number(window);
+    if (!(query.window >= 10 && query.window <= 3600))
+      throw new BadQuery(`window "${window}" is not between 10 and 3600 seconds`);
+  }
+  return query;
+}
+
+function status(options: ApiOptions): ControlStatus {
+  const { root, issuer } = options.authority;
+  const time = (text: string) => new Date(text).toISOString();
+  return {
+    version,
+    time: new Date().toISOString(),
+    started: options.started.toISOString(),
+    trust_domain: options.trustDomain,
+    root: [
+      {
+        subject: root.certificate.subject,
+        not_before: time(root.certificate.validFrom),
+        not_after: time(root.certificate.validTo),
+        sha256: root.certificate.fingerprint256,
+      },
+    ],
+    issuer: {
+      not_before: time(issuer.certificate.validFrom),
+      not_after: time(issuer.certificate.validTo),
+      issued_by_root: issuer.certificate.verify(root.certificate.publicKey),
+    },
+    webhook: { not_after: options.webhook().notAfter.toISOString() },
+    proxies: options.proxies().length,
+    unmeshed: unmeshedPods(options.cluster),
+  };
+}
+
+function proxies(options: ApiOptions): ProxyInfo[] {
+  return options.proxies().map((proxy) => {
+    const pod = options.cluster.pods.get(proxy.identity.namespace, proxy.pod);
+    return {
+      namespace: proxy.identity.namespace,
+      pod: proxy.pod,
+      workload: pod ? workloadOf(pod) : null,
+      version: proxy.version,
+      identity: formatSpiffeId(proxy.identity),
+      certificate_expires: proxy.certificateExpires.toISOString(),
+      connected_since: proxy.connectedSince.toISOString(),
+    };
+  });
+}
+
+export function createApiServer(options: ApiOptions): http.Server {
+  return http.createServer((request, response) => {
+    const url = new URL(request.url ?? '/', 'http://api');
+    const send = (code: number, body: object | ApiError) => {
+      const text = JSON.stringify(body);
+      response
+        .writeHead(code, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
+        .end(text);
+    };
+    try {
+      if (request.method !== 'GET') send(405, { code: 'method-not-allowed', message: 'the API is read with GET' });
+      else if (url.pathname === '/v1/stat')
+        send(200, stat(options.collector, options.cluster, statQuery(url.searchParams)));
+      else if (url.pathname === '/v1/proxies') send(200, { proxies: proxies(options) });
+      else if (url.pathname === '/v1/status') send(200, status(options));
+      else send(404, { code: 'not-found', message: `there is no ${url.pathname}` });
+    } catch (error) {
+      if (error instanceof BadQuery) send(400, { code: 'bad-query', message: error.message });
+      else send(500, { code: 'internal', message: (error as Error).message });
+    }
+  });
+}

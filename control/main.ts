@@ -1,0 +1,147 @@
+/** The control plane: identity, discovery, injector, telemetry and the API, each with its own listener. */
+import type { Server } from 'node:net';
+import { createInClusterClient } from '../kube/in-cluster.ts';
+import type { InboundPolicy } from '../protocol/discovery.ts';
+import { version } from '../protocol/version.ts';
+import { createAdminServer } from './admin.ts';
+import { createApiServer } from './api/server.ts';
+import { Cluster, workloadOf } from './cluster/index.ts';
+import { readConfig } from './config.ts';
+import { DiscoveryServer } from './discovery/server.ts';
+import { Subscriptions } from './discovery/subscriptions.ts';
+import { Authority } from './identity/authority.ts';
+import { makeOwnCertificate } from './identity/own-certificate.ts';
+import { IdentityServer } from './identity/server.ts';
+import { TrustBundleKeeper } from './identity/trust-bundle.ts';
+import { keepCaBundle, Webhook } from './inject/webhook.ts';
+import { createLog } from './log.ts';
+import { podPolicy } from './policy/inbound.ts';
+import { Collector } from './telemetry/collector.ts';
+
+const upkeepMs = 10_000;
+const drainMs = 5_000;
+
+function listen(server: Server, port: number, host?: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, resolve);
+  });
+}
+
+async function main(): Promise<void> {
+  const config = readConfig(process.env);
+  const log = createLog(config.logLevel);
+  const started = new Date();
+  const waiting = new Set(['objects of the cluster', 'identity', 'webhook']);
+  const kube = createInClusterClient(process.env);
+  const cluster = new Cluster(kube);
+  const collector = new Collector();
+  const subscriptions = new Subscriptions(cluster, config.trustDomain);
+  let proxies = (): number => 0;
+  const admin = createAdminServer({
+    waitingFor: () => [...waiting],
+    gauges: {
+      mesh_control_proxies: { help: 'Proxies connected', value: () => proxies() },
+      mesh_control_targets: { help: 'Addresses that proxies are subscribed to', value: () => subscriptions.size },
+      mesh_control_series: { help: 'Telemetry series held', value: () => collector.size },
+    },
+  });
+  await listen(admin, config.ports.admin);
+  log.info('control plane starting', { version, trustDomain: config.trustDomain });
+
+  const authority = await Authority.open({
+    kube,
+    namespace: config.namespace,
+    issuerLifetimeMs: config.issuerLifetime,
+    log,
+  });
+  let own = makeOwnCertificate(authority, config);
+  waiting.delete('identity');
+  await cluster.synced();
+  waiting.delete('objects of the cluster');
+
+  const identity = new IdentityServer(
+    { kube, authority, trustDomain: config.trustDomain, lifetimeMs: config.certificateLifetime, log },
+    own,
+  );
+  const policyFor = (namespace: string, name: string): InboundPolicy => podPolicy(cluster, namespace, name);
+  const discovery = new DiscoveryServer({
+    own,
+    trustDomain: config.trustDomain,
+    trustBundle: () => authority.trustBundle,
+    subscriptions,
+    policyFor,
+    onTelemetry: (proxy, report) => {
+      const pod = cluster.pods.get(proxy.identity.namespace, proxy.pod);
+      const { namespace } = proxy.identity;
+      collector.add(
+        { namespace, pod: proxy.pod, workload: pod ? workloadOf(pod) : { namespace, kind: 'pod', name: proxy.pod } },
+        report,
+      );
+    },
+    log,
+  });
+  proxies = () => discovery.proxies.length;
+  const webhook = new Webhook({ config, cluster, own, log });
+  const bundles = new TrustBundleKeeper(kube, cluster.namespaces, () => authority.trustBundle, log);
+  const api = createApiServer({
+    cluster,
+    collector,
+    authority,
+    trustDomain: config.trustDomain,
+    webhook: () => own,
+    proxies: () => discovery.proxies,
+    started,
+  });
+  await Promise.all([
+    listen(identity.server, config.ports.identity),
+    listen(discovery.server, config.ports.discovery),
+    listen(webhook.server, config.ports.injector),
+    listen(api, config.ports.api, '127.0.0.1'),
+    bundles.start(),
+  ]);
+
+  const upkeep = async (): Promise<void> => {
+    try {
+      const rotated = await authority.rotate();
+      const half = own.notAfter.getTime() - 12 * 3_600_000;
+      if (rotated || Date.now() > half) {
+        own = makeOwnCertificate(authority, config);
+        for (const part of [identity, discovery, webhook]) part.renew(own);
+      }
+      if (await keepCaBundle(kube, authority.trustBundle)) waiting.delete('webhook');
+    } catch (error) {
+      log.warn('upkeep failed; it will be tried again', { reason: (error as Error).message });
+    }
+    discovery.refreshPolicies();
+  };
+  await upkeep();
+  const first = setInterval(() => {
+    if (waiting.has('webhook')) void upkeep();
+    else clearInterval(first);
+  }, 500);
+  const timer = setInterval(() => void upkeep(), upkeepMs);
+  log.info('control plane running');
+
+  const stop = (): void => {
+    log.info('control plane stopping');
+    waiting.add('shutdown');
+    clearInterval(timer);
+    clearInterval(first);
+    discovery.drain();
+    bundles.stop();
+    subscriptions.stop();
+    for (const server of [identity.server, webhook.server, api]) server.close();
+    kube.close();
+    setTimeout(() => process.exit(0), drainMs).unref();
+    admin.close(() => process.exit(0));
+    admin.closeAllConnections();
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+}
+
+main().catch((error: Error) => {
+  process.stderr.write(`mesh control plane: ${error.message}\n`);
+  process.exit(1);
+});
