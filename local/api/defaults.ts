@@ -156,8 +156,12 @@ const rules: Record<string, (object: KubeObject) => void> = {
   },
 };
 
+const withSpec = new Set(['Pod', 'Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job', 'CronJob', 'Service']);
+
 /** Fills in an object in place. */
 export function applyDefaults(object: KubeObject): void {
+  // Validation says what is missing in an object that has no spec at all.
+  if (withSpec.has(object.kind)) fill(object, { spec: {} });
   rules[object.kind]?.(object);
 }
 

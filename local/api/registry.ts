@@ -286,6 +286,10 @@ export class Registry implements Objects {
           'Invalid value: `selector` does not match template `labels`',
         );
     }
+    if (type.kind === 'Job' && !object.spec?.template?.spec)
+      throw invalid(type.kind, name, 'spec.template', 'Required value');
+    if (type.kind === 'CronJob' && !(object.spec?.schedule && object.spec.jobTemplate?.spec?.template?.spec))
+      throw invalid(type.kind, name, 'spec.schedule, spec.jobTemplate', 'Required value');
     const pod = type.kind === 'Pod' ? object.spec : template ? object.spec.template.spec : undefined;
     if (pod) {
       if (!pod.containers?.length)

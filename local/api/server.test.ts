@@ -1,7 +1,9 @@
+import { generateKeyPairSync } from 'node:crypto';
 import https from 'node:https';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import type { Json, KubeObject } from '../../kube/types.ts';
+import { makeCertificate } from '../../protocol/x509.ts';
 import { ApiServer } from './server.ts';
 
 let server: ApiServer;
@@ -134,4 +136,76 @@ test('protobuf that holds unknown fields is refused, not half read', async () =>
   const raw = Buffer.from('\x12\x03\x4a\x01x', 'latin1');
   const { decodeProtobuf } = await import('./protobuf.ts');
   expect(() => decodeProtobuf(Buffer.concat([Buffer.from('k8s\0'), type, raw]))).toThrow('field 9 of ConfigMap');
+});
+
+test.each(['Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet'])('a %s without a spec is invalid', async (kind) => {
+  const path = `/apis/apps/v1/namespaces/default/${kind.toLowerCase()}s`;
+  const { status, lines } = await call('POST', path, { apiVersion: 'apps/v1', kind, metadata: { name: 'x' } });
+  expect([status, lines[0].reason]).toEqual([422, 'Invalid']);
+});
+
+/** A webhook on loopback behind a service of that address, answering as `answer` says. */
+async function webhook(answer: (review: Json) => object, failurePolicy: string): Promise<() => void> {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const certificate = makeCertificate({
+    subject: 'hook',
+    publicKey,
+    issuer: { subject: 'hook', publicKey, privateKey },
+    notBefore: new Date(Date.now() - 60_000),
+    notAfter: new Date(Date.now() + 600_000),
+    names: { dns: ['hook.default.svc'], ips: [] },
+  });
+  const key = privateKey.export({ type: 'pkcs8', format: 'pem' });
+  const hook = https.createServer({ key, cert: certificate }, (request, response) => {
+    let text = '';
+    request.on('data', (chunk: Buffer) => (text += chunk));
+    request.on('end', () => {
+      const review = JSON.parse(text) as Json;
+      response.end(JSON.stringify({ ...review, response: { uid: review.request.uid, ...answer(review) } }));
+    });
+  });
+  await new Promise<void>((resolve) => hook.listen(0, '127.0.0.1', resolve));
+  const address = hook.address() as { port: number };
+  await server.objects.create(resources.services, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'hook', namespace: 'default' },
+    spec: { clusterIP: '127.0.0.1', ports: [{ port: address.port }] },
+  });
+  await server.objects.create(resources.mutatingWebhooks, {
+    apiVersion: 'admissionregistration.k8s.io/v1',
+    kind: 'MutatingWebhookConfiguration',
+    metadata: { name: 'hook' },
+    webhooks: [
+      {
+        name: 'hook.mesh.dev',
+        failurePolicy,
+        clientConfig: {
+          service: { name: 'hook', namespace: 'default', port: address.port, path: '/mutate' },
+          caBundle: Buffer.from(certificate).toString('base64'),
+        },
+        rules: [{ operations: ['CREATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['configmaps'] }],
+        objectSelector: { matchExpressions: [{ key: 'skip', operator: 'DoesNotExist' }] },
+      },
+    ],
+  });
+  return () => hook.close();
+}
+
+test('a webhook changes what it selects, by a JSON patch', async () => {
+  const patch = Buffer.from(JSON.stringify([{ op: 'add', path: '/data', value: { by: 'hook' } }])).toString('base64');
+  const close = await webhook(() => ({ allowed: true, patchType: 'JSONPatch', patch }), 'Fail');
+  expect((await call('POST', maps, map('a'))).lines[0].data).toEqual({ by: 'hook' });
+  expect((await call('POST', maps, map('b', { skip: 'yes' }))).lines[0].data).toBeUndefined();
+  close();
+});
+
+test('a webhook that refuses, and one that is gone under failurePolicy Fail, stop the object', async () => {
+  const close = await webhook(() => ({ allowed: false, status: { message: 'no maps today' } }), 'Fail');
+  const refused = await call('POST', maps, map('a'));
+  expect([refused.status, refused.lines[0].message]).toEqual([403, expect.stringContaining('no maps today')]);
+  close();
+  const failed = await call('POST', maps, map('a'));
+  expect([failed.status, failed.lines[0].message]).toEqual([500, expect.stringContaining('failed calling webhook')]);
+  expect(server.objects.get(resources.configMaps, 'a', 'default')).toBeUndefined();
 });

@@ -319,9 +319,15 @@ export class ApiServer {
       throw new StatusError(403, 'Forbidden', `users "${as}" is forbidden: User "${user.name}" cannot impersonate`);
     }
     const groups = message.headers['impersonate-group'];
+    const account = /^system:serviceaccount:([^:]+):[^:]+$/.exec(as);
+    const implied = account ? ['system:serviceaccounts', `system:serviceaccounts:${account[1]}`] : [];
     return {
       name: as,
-      groups: [...(typeof groups === 'string' ? groups.split(', ') : (groups ?? [])), 'system:authenticated'],
+      groups: [
+        ...implied,
+        ...(typeof groups === 'string' ? groups.split(', ') : (groups ?? [])),
+        'system:authenticated',
+      ],
     };
   }
 
