@@ -49,15 +49,17 @@ export function dial(
     () => fail('connect-timeout', `${where} did not answer within ${options.timeoutMs} ms`),
     options.timeoutMs,
   );
-  socket.once('error', (error) => fail('connect-failed', `${where}: ${error.message}`, error));
-  socket.once('close', () => fail('connect-failed', `${where} closed during the handshake`));
+  const onError = (error: Error) => fail('connect-failed', `${where}: ${error.message}`, error);
+  const onClose = () => fail('connect-failed', `${where} closed during the handshake`);
+  socket.once('error', onError).once('close', onClose);
   socket.once('secureConnect', () => {
     const verdict = verifyPeer(socket, { trustDomain: options.trustDomain, identity: options.identity });
     if ('reason' in verdict) return fail('identity-refused', `${where} ${verdict.reason}: ${verdict.detail}`);
     if (settled) return;
     settled = true;
     clearTimeout(timer);
-    socket.removeAllListeners('error').removeAllListeners('close');
+    // Only our own: Node frees the TLS state in a close listener of its own.
+    socket.removeListener('error', onError).removeListener('close', onClose);
     callback(undefined, socket);
   });
 }

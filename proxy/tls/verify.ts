@@ -25,6 +25,10 @@ export interface Expectation {
 export function verifyPeer(socket: TLSSocket, expected: Expectation): Verdict {
   const certificate = socket.getPeerX509Certificate();
   if (!certificate) return { reason: 'no-certificate', detail: 'the peer showed no certificate' };
+  // A resumed session would outlive the certificate it was made with.
+  if (socket.isSessionReused()) {
+    return { reason: 'no-certificate', detail: 'the peer resumed a session instead of showing its certificate' };
+  }
   if (!socket.authorized) {
     const code = String(socket.authorizationError);
     if (/EXPIRED|NOT_YET_VALID/.test(code)) {
