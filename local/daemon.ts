@@ -72,7 +72,13 @@ async function main(): Promise<void> {
     servicePrefix: '10.96',
     fixedServices: { 'default/kubernetes': apiServiceAddress, 'kube-system/kube-dns': dnsAddress },
     names: {
-      dns: ['localhost', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.cluster.local'],
+      dns: [
+        'localhost',
+        'kubernetes',
+        'kubernetes.default',
+        'kubernetes.default.svc',
+        'kubernetes.default.svc.cluster.local',
+      ],
       ips: ['127.0.0.1', nodeAddress, apiServiceAddress],
     },
     log,
@@ -161,7 +167,11 @@ function connectSupervisor(): Supervisor {
 
 main().catch((error: Error & { code?: string; fix?: string }) => {
   log(error.stack ?? error.message);
-  const failure = { code: error.fix ? (error.code ?? 'start-failed') : 'start-failed', message: error.message, fix: error.fix ?? `Read ${join(run, 'daemon.log')}.` };
+  const failure = {
+    code: error.fix ? (error.code ?? 'start-failed') : 'start-failed',
+    message: error.message,
+    fix: error.fix ?? `Read ${join(run, 'daemon.log')}.`,
+  };
   tell({ type: 'failed', failure });
   setTimeout(() => process.exit(1), 50);
 });

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { FromSupervisor } from './messages.ts';
 import type { LocalPaths } from './paths.ts';
-import { end, identify, isAlive, parseStat, type ProcessIdentity } from './process.ts';
+import { end, identify, isAlive, type ProcessIdentity, parseStat } from './process.ts';
 import { endRecorded as endEveryRecorded } from './runtime/recorded.ts';
 
 export { type LocalPaths, localPaths } from './paths.ts';
@@ -59,7 +59,13 @@ export async function startLocalMesh(
     const programs = await installPrograms(paths.state);
     // An earlier supervisor may have died and left its daemon; a half-started one is in the way too.
     await endRecorded(paths, ['supervisor.json', 'daemon.json'], 3_000);
-    await superviseUntilReady(paths, programs, progress);
+    try {
+      await superviseUntilReady(paths, programs, progress);
+    } catch (error) {
+      await endRecorded(paths, ['supervisor.json', 'daemon.json'], 1_000);
+      if (!existsSync(join(paths.run, 'pods'))) await endRecorded(paths, ['node.json'], 0);
+      throw error;
+    }
     return { kubeconfig: paths.kubeconfig, alreadyRunning: false };
   });
 }
@@ -78,12 +84,20 @@ function superviseUntilReady(paths: LocalPaths, programs: string, progress: (ste
     ['--disable-warning=ExperimentalWarning', join(programs, 'supervisor.js'), paths.state, paths.run],
     { detached: true, stdio: ['ignore', output, output, 'ipc'], cwd: '/' },
   );
+  // Recorded before it can do anything, so that a stop finds it however early this process is interrupted.
+  const own = child.pid === undefined ? undefined : identify(child.pid);
+  if (own) writeFileSync(join(paths.run, 'supervisor.json'), JSON.stringify(own), { mode: 0o600 });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const fail = (code: string, message: string, fix: string): void => reject(new LocalMeshError(code, message, fix));
   const read = `Read ${log}.`;
-  const timer = setTimeout(() => fail('start-timeout', 'The local mesh did not get ready within 30 s.', read), startTimeout);
+  const timer = setTimeout(
+    () => fail('start-timeout', 'The local mesh did not get ready within 30 s.', read),
+    startTimeout,
+  );
   child.once('error', (error) => fail('start-failed', `The local mesh did not start: ${error.message}.`, read));
-  child.once('exit', (code, name) => fail('start-failed', `The local mesh ended while it started (${name ?? code}).`, read));
+  child.once('exit', (code, name) =>
+    fail('start-failed', `The local mesh ended while it started (${name ?? code}).`, read),
+  );
   child.on('message', (message: FromSupervisor) => {
     if (message.type === 'step') progress(steps[message.step] ?? message.step);
     else if (message.type === 'failed') fail(message.failure.code, message.failure.message, message.failure.fix);
@@ -168,7 +182,11 @@ async function withLock<T>(paths: LocalPaths, work: () => Promise<T>): Promise<T
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       const holder = readIdentity(file);
       if ((holder && isAlive(holder)) || tries > 3) {
-        throw new LocalMeshError('busy', `Another mesh command (process ${holder?.pid ?? '?'}) is starting or stopping the local mesh.`, 'Wait until it is done, then run the command again.');
+        throw new LocalMeshError(
+          'busy',
+          `Another mesh command (process ${holder?.pid ?? '?'}) is starting or stopping the local mesh.`,
+          'Wait until it is done, then run the command again.',
+        );
       }
       rmSync(file, { force: true });
     }
@@ -191,7 +209,10 @@ const tools = [
 
 async function findProgram(name: string): Promise<boolean> {
   for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const there = await access(join(folder, name), constants.X_OK).then(() => true, () => false);
+    const there = await access(join(folder, name), constants.X_OK).then(
+      () => true,
+      () => false,
+    );
     if (there) return true;
   }
   return false;
@@ -212,15 +233,33 @@ export async function localPreflight(): Promise<PreflightResult[]> {
   ];
   for (const [name, id, from] of tools) {
     const ok = await findProgram(name);
-    results.push({ id, ok, message: ok ? `${name} is installed` : `The program ${name} is not installed.`, ...(ok ? {} : { fix: `Install the package ${from}, e.g. \`apt-get install ${from.split(' ')[0]}\`.` }) });
+    results.push({
+      id,
+      ok,
+      message: ok ? `${name} is installed` : `The program ${name} is not installed.`,
+      ...(ok ? {} : { fix: `Install the package ${from}, e.g. \`apt-get install ${from.split(' ')[0]}\`.` }),
+    });
   }
-  const overlay = readFileSync('/proc/filesystems', 'utf8').includes('overlay') || (root && (await run('modprobe', ['overlay']).then(() => true, () => false)));
-  results.push({ id: 'overlay-missing', ok: overlay, message: overlay ? 'the kernel has overlayfs' : 'The kernel has no overlayfs.', ...(overlay ? {} : { fix: 'Load it with `modprobe overlay`, or use a kernel that has it.' }) });
+  const overlay =
+    readFileSync('/proc/filesystems', 'utf8').includes('overlay') ||
+    (root &&
+      (await run('modprobe', ['overlay']).then(
+        () => true,
+        () => false,
+      )));
+  results.push({
+    id: 'overlay-missing',
+    ok: overlay,
+    message: overlay ? 'the kernel has overlayfs' : 'The kernel has no overlayfs.',
+    ...(overlay ? {} : { fix: 'Load it with `modprobe overlay`, or use a kernel that has it.' }),
+  });
   return results;
 }
 
 function unprivileged(): string {
   const file = '/proc/sys/user/max_user_namespaces';
   const allowed = existsSync(file) && Number(readFileSync(file, 'utf8')) > 0;
-  return allowed ? 'user namespaces, which this kernel allows' : 'user namespaces, which this kernel does not allow (sysctl user.max_user_namespaces)';
+  return allowed
+    ? 'user namespaces, which this kernel allows'
+    : 'user namespaces, which this kernel does not allow (sysctl user.max_user_namespaces)';
 }

@@ -43,7 +43,9 @@ export class Publisher {
     for (const publication of publications) {
       if (this.#open.has(publication.key)) continue;
       const { key, port, address } = publication;
-      const server = createServer({ allowHalfOpen: true }, (socket) => relay(socket, connectIn(this.#network, address, port)));
+      const server = createServer({ allowHalfOpen: true }, (socket) =>
+        relay(socket, connectIn(this.#network, address, port)),
+      );
       const error = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
         server.once('error', resolve).listen(port, '127.0.0.1', () => resolve(undefined));
       });

@@ -4,13 +4,13 @@
  * Arguments: state folder, run folder. Installed beside the daemon in the folder this file lies in.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, truncateSync, copyFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Failure, FromDaemon, FromSupervisor, ToDaemon } from './messages.ts';
 import { nodeNetworkScript } from './network/node.ts';
 import { listeningSocket } from './network/socket.ts';
-import { ended, identify, isAlive, parseStat, type ProcessIdentity, signal } from './process.ts';
+import { ended, identify, isAlive, type ProcessIdentity, parseStat, signal } from './process.ts';
 import { askOutside, Publisher, relayEgress } from './relay.ts';
 import { quote, readRecord, replaceFile } from './runtime/files.ts';
 
@@ -60,7 +60,8 @@ exec sleep 2147483647`;
   // Written before the namespaces are complete, so that a stop in between finds the process.
   if (own) replaceFile(record, JSON.stringify(own));
   for (const deadline = Date.now() + 5_000; !existsSync(stat); await new Promise((resolve) => setTimeout(resolve, 5))) {
-    if (Date.now() > deadline || child.exitCode !== null) throw new Error('the node’s network namespace could not be made; see daemon.log');
+    if (Date.now() > deadline || child.exitCode !== null)
+      throw new Error('the node’s network namespace could not be made; see daemon.log');
   }
   const holder = parseStat(readFileSync(stat, 'latin1'))!;
   const identity = { pid: holder.pid, start: holder.start };
@@ -78,10 +79,13 @@ function openApi(): { fd: number; port: number } {
       return { fd: listeningSocket(own, '127.0.0.1', port), port };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-      throw Object.assign(new Error(`Port ${port} on 127.0.0.1, where the local mesh has its API, is in use by another process.`), {
-        code: 'port-in-use',
-        fix: `Stop the process that listens there (ss -ltnp 'sport = :${port}'), then run the command again.`,
-      });
+      throw Object.assign(
+        new Error(`Port ${port} on 127.0.0.1, where the local mesh has its API, is in use by another process.`),
+        {
+          code: 'port-in-use',
+          fix: `Stop the process that listens there (ss -ltnp 'sport = :${port}'), then run the command again.`,
+        },
+      );
     }
   }
   for (let tries = 0; ; tries++) {
@@ -133,7 +137,17 @@ async function main(): Promise<void> {
     const begun = Date.now();
     child = spawn(
       'nsenter',
-      [`--net=${space}/net`, `--mount=${space}/mnt`, '--', process.execPath, '--disable-warning=ExperimentalWarning', join(programs, 'daemon.js'), state, run, String(api.port)],
+      [
+        `--net=${space}/net`,
+        `--mount=${space}/mnt`,
+        '--',
+        process.execPath,
+        '--disable-warning=ExperimentalWarning',
+        join(programs, 'daemon.js'),
+        state,
+        run,
+        String(api.port),
+      ],
       { stdio: ['ignore', output, output, api.fd, 'ipc'], cwd: '/' },
     );
     const identity = identify(child.pid!);
@@ -175,6 +189,9 @@ function boundLog(): void {
 main().catch((error: Error & { code?: string; fix?: string }) => {
   log(error.stack ?? error.message);
   const fix = error.fix ?? `Read ${logFile}.`;
-  tell({ type: 'failed', failure: { code: error.fix ? (error.code ?? 'start-failed') : 'start-failed', message: error.message, fix } });
+  tell({
+    type: 'failed',
+    failure: { code: error.fix ? (error.code ?? 'start-failed') : 'start-failed', message: error.message, fix },
+  });
   setTimeout(() => process.exit(1), 50);
 });

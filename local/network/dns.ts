@@ -65,12 +65,21 @@ export function answer(objects: Objects, question: Question): Answer[] | undefin
   const base = `${serviceName}.${namespace}.svc${suffix}`;
   if (parts.length === 2 && parts[0]?.startsWith('_')) {
     const [portName, protocol] = parts.map((part) => part.slice(1));
-    const record = (port: number, target: string): Answer => ({ type: 'SRV', name: question.name, ttl, data: { port, target, weight: 100, priority: 0 } });
+    const record = (port: number, target: string): Answer => ({
+      type: 'SRV',
+      name: question.name,
+      ttl,
+      data: { port, target, weight: 100, priority: 0 },
+    });
     const matching = <T extends { name?: string; protocol?: string }>(ports: T[]): T[] =>
       ports.filter((port) => port.name === portName && (port.protocol ?? 'TCP').toLowerCase() === protocol);
     const found = headless
-      ? endpointsOf(objects, service).flatMap((one) => matching(one.ports).map((port) => record(port.port, `${one.host}.${base}`)))
-      : matching<{ name?: string; protocol?: string; port: number }>(service.spec.ports ?? []).map((port) => record(port.port, base));
+      ? endpointsOf(objects, service).flatMap((one) =>
+          matching(one.ports).map((port) => record(port.port, `${one.host}.${base}`)),
+        )
+      : matching<{ name?: string; protocol?: string; port: number }>(service.spec.ports ?? []).map((port) =>
+          record(port.port, base),
+        );
     if (found.length === 0) return undefined;
     return question.type === 'SRV' ? found : [];
   }

@@ -22,15 +22,22 @@ export function keepPublished(objects: Objects, publish: Publish): () => void {
   let stopped = false;
   const told = new Set<string>();
   const update = async (): Promise<void> => {
-    const services = objects.list(resources.services).filter((one) => one.spec.type === 'LoadBalancer' && one.spec.clusterIP);
+    const services = objects
+      .list(resources.services)
+      .filter((one) => one.spec.type === 'LoadBalancer' && one.spec.clusterIP);
     const problems = await publish(services.flatMap(publicationsOf));
     if (stopped) return;
     timer = undefined;
     for (const service of services) {
       const { name, namespace } = service.metadata;
-      const problem = publicationsOf(service).map((one) => problems[one.key]).find((one) => one !== undefined);
+      const problem = publicationsOf(service)
+        .map((one) => problems[one.key])
+        .find((one) => one !== undefined);
       const ingress = problem === undefined ? [{ ip: '127.0.0.1' }] : [];
-      await objects.updateStatus(resources.services, name!, namespace, (status) => ({ ...status, loadBalancer: ingress.length > 0 ? { ingress } : {} }));
+      await objects.updateStatus(resources.services, name!, namespace, (status) => ({
+        ...status,
+        loadBalancer: ingress.length > 0 ? { ingress } : {},
+      }));
       const mark = `${namespace}/${name}`;
       if (problem === undefined) told.delete(mark);
       else if (!told.has(mark)) {

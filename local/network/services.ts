@@ -133,7 +133,9 @@ export function keepServices(
     if (busy) return wake();
     busy = true;
     try {
-      const pods = objects.list(resources.pods).flatMap((pod) => (pod.status?.podIP ? [pod.status.podIP as string] : []));
+      const pods = objects
+        .list(resources.pods)
+        .flatMap((pod) => (pod.status?.podIP ? [pod.status.podIP as string] : []));
       const ports = servicePorts(objects.list(resources.services), objects.list(resources.endpointSlices));
       const text = renderTable(ports, [...new Set(pods)].sort());
       if (text !== written) await applyRules(text);

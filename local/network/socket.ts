@@ -2,9 +2,10 @@
  * Sockets in another network namespace. A socket belongs to the namespace of the thread that opened it, so one thread
  * may step aside, open it, and step back: connections to a pod's loopback cost microseconds and no helper process.
  */
-import { closeSync, openSync } from 'node:fs';
-import { createServer, Socket, type Server } from 'node:net';
+
 import ffi from 'node:ffi';
+import { closeSync, openSync } from 'node:fs';
+import { createServer, type Server, Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 
 const inet = 2;
@@ -29,7 +30,7 @@ function socketAddress(address: string, port: number): Buffer {
   const made = Buffer.alloc(16);
   made.writeUInt16LE(inet, 0);
   made.writeUInt16BE(port, 2);
-  address.split('.').forEach((part, index) => made.writeUInt8(Number(part), 4 + index));
+  made.set(address.split('.').map(Number), 4);
   return made;
 }
 
@@ -105,7 +106,10 @@ export function listenIn(
 
 /** Copies bytes both ways; each direction ends on its own, an error ends both. */
 export function relay(one: Socket, other: Socket): void {
-  for (const [from, to] of [[one, other], [other, one]] as const) {
+  for (const [from, to] of [
+    [one, other],
+    [other, one],
+  ] as const) {
     from.setNoDelay(true);
     from.pipe(to);
     from.on('error', () => to.destroy());

@@ -1,8 +1,18 @@
 /** One start of one container: its process, its exit, its log. */
 import { spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, watch, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
-import { isAlive, parseStat, type ProcessIdentity, signal } from '../process.ts';
+import { isAlive, type ProcessIdentity, parseStat, signal } from '../process.ts';
 import { quote } from './files.ts';
 import { type ContainerPlan, containerScript, shimScript } from './script.ts';
 
@@ -120,11 +130,6 @@ export class Attempt {
   kill(name: NodeJS.Signals): void {
     const target = this.process ?? this.#shim;
     if (target) signal(target, name);
-  }
-
-  /** Ends the program and its shim at once, and waits for neither. */
-  destroy(): void {
-    this.kill('SIGKILL');
   }
 
   get started(): boolean {

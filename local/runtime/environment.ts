@@ -7,7 +7,18 @@ import type { Objects } from '../objects.ts';
 /** A reference to something that is not there: the container waits until it is. */
 export class ConfigError extends Error {}
 
-const units: Record<string, number> = { '': 1, m: 1e-3, k: 1e3, M: 1e6, G: 1e9, T: 1e12, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 };
+const units: Record<string, number> = {
+  '': 1,
+  m: 1e-3,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+};
 
 /** A Kubernetes quantity as a number, e.g. `100m` → 0.1, `64Mi` → 67108864. */
 export function quantity(text: string | number): number {
@@ -30,7 +41,10 @@ export function fieldOf(pod: KubeObject, path: string, node: { name: string; add
     case 'metadata.labels':
     case 'metadata.annotations': {
       const map = pod.metadata[path.slice('metadata.'.length) as 'labels' | 'annotations'] ?? {};
-      return Object.entries(map).map(([key, value]) => `${key}=${JSON.stringify(value)}\n`).sort().join('');
+      return Object.entries(map)
+        .map(([key, value]) => `${key}=${JSON.stringify(value)}\n`)
+        .sort()
+        .join('');
     }
     case 'spec.nodeName':
       return node.name;
@@ -59,13 +73,22 @@ export function resourceOf(pod: KubeObject, own: KubeObject | undefined, referen
   return String(Math.ceil((found === undefined ? (kind === 'limits' ? machine : 0) : quantity(found)) / divisor));
 }
 
-function keyOf(objects: Objects, kind: 'configMaps' | 'secrets', namespace: string, reference: KubeObject): string | undefined {
+function keyOf(
+  objects: Objects,
+  kind: 'configMaps' | 'secrets',
+  namespace: string,
+  reference: KubeObject,
+): string | undefined {
   const source = objects.get(resources[kind], reference.name, namespace);
   const value = source?.data?.[reference.key];
   if (value === undefined) {
     if (reference.optional) return undefined;
     const what = kind === 'secrets' ? 'secret' : 'configmap';
-    throw new ConfigError(source ? `couldn't find key ${reference.key} in ${what} ${namespace}/${reference.name}` : `${what} "${reference.name}" not found`);
+    throw new ConfigError(
+      source
+        ? `couldn't find key ${reference.key} in ${what} ${namespace}/${reference.name}`
+        : `${what} "${reference.name}" not found`,
+    );
   }
   return kind === 'secrets' ? Buffer.from(value, 'base64').toString() : value;
 }
@@ -73,7 +96,10 @@ function keyOf(objects: Objects, kind: 'configMaps' | 'secrets', namespace: stri
 /** `NAME_SERVICE_HOST` and `NAME_SERVICE_PORT` of the namespace's services, and of the API server. */
 function serviceVariables(objects: Objects, pod: KubeObject): Record<string, string> {
   const made: Record<string, string> = {};
-  const services = pod.spec.enableServiceLinks === false ? [] : objects.list(resources.services, { namespace: pod.metadata.namespace! });
+  const services =
+    pod.spec.enableServiceLinks === false
+      ? []
+      : objects.list(resources.services, { namespace: pod.metadata.namespace! });
   const api = objects.get(resources.services, 'kubernetes', 'default');
   for (const service of api ? [api, ...services] : services) {
     const { clusterIP, ports } = service.spec;
@@ -108,7 +134,8 @@ export function environmentOf(
   for (const from of container.envFrom ?? []) {
     const reference = from.configMapRef ?? from.secretRef;
     const source = objects.get(from.configMapRef ? resources.configMaps : resources.secrets, reference.name, namespace);
-    if (!source && !reference.optional) throw new ConfigError(`${from.configMapRef ? 'configmap' : 'secret'} "${reference.name}" not found`);
+    if (!source && !reference.optional)
+      throw new ConfigError(`${from.configMapRef ? 'configmap' : 'secret'} "${reference.name}" not found`);
     for (const [key, value] of Object.entries<string>(source?.data ?? {}))
       made[`${from.prefix ?? ''}${key}`] = from.secretRef ? Buffer.from(value, 'base64').toString() : value;
   }

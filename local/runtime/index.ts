@@ -26,7 +26,8 @@ export class Runtime implements PodRuntime {
   start(): void {
     const { objects, addresses } = this.#context;
     // Addresses of pods that are there come first: a new pod must not get one of them.
-    for (const pod of objects.list(resources.pods)) if (pod.status?.podIP && !pod.spec.hostNetwork) addresses.take(pod.status.podIP, pod.metadata.uid!);
+    for (const pod of objects.list(resources.pods))
+      if (pod.status?.podIP && !pod.spec.hostNetwork) addresses.take(pod.status.podIP, pod.metadata.uid!);
     void this.#sweep().catch((error: Error) => this.#context.log(`clean-up of old pods: ${error.message}`));
     this.#unwatch = objects.watch(resources.pods, ({ type, object }) => {
       const uid = object.metadata.uid!;
@@ -74,8 +75,16 @@ export class Runtime implements PodRuntime {
       const current = objects.get(resources.pods, pod.metadata.name!, pod.metadata.namespace);
       if (!current || current.metadata.uid !== pod.metadata.uid) return;
       try {
-        const bound = await objects.update(resources.pods, { ...structuredClone(current), spec: { ...structuredClone(current.spec), nodeName } });
-        objects.event(bound, 'Normal', 'Scheduled', `Successfully assigned ${pod.metadata.namespace}/${pod.metadata.name} to ${nodeName}`);
+        const bound = await objects.update(resources.pods, {
+          ...structuredClone(current),
+          spec: { ...structuredClone(current.spec), nodeName },
+        });
+        objects.event(
+          bound,
+          'Normal',
+          'Scheduled',
+          `Successfully assigned ${pod.metadata.namespace}/${pod.metadata.name} to ${nodeName}`,
+        );
         return;
       } catch (error) {
         if (error instanceof NotFound) return;
@@ -99,7 +108,10 @@ export class Runtime implements PodRuntime {
   logs(...[namespace, pod, options, signal]: Parameters<PodRuntime['logs']>): NodeJS.ReadableStream {
     const runner = this.#worker(namespace, pod).runner(options.container);
     const file = runner?.log(options.previous === true);
-    if (!runner || !file) throw new NotFound(`container ${options.container} of pod ${pod} has no ${options.previous ? 'previous ' : ''}log`);
+    if (!runner || !file)
+      throw new NotFound(
+        `container ${options.container} of pod ${pod} has no ${options.previous ? 'previous ' : ''}log`,
+      );
     return streamLog(file, { ...options, running: () => runner.log(false) === file && runner.running }, signal);
   }
 
@@ -131,9 +143,25 @@ export function nodeObject(name: string): KubeObject {
     metadata: { name, labels: { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux' } },
     spec: { podCIDR: '10.244.0.0/16' },
     status: {
-      addresses: [{ type: 'InternalIP', address: nodeAddress }, { type: 'Hostname', address: name }],
-      conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'the local mesh runs', lastHeartbeatTime: now, lastTransitionTime: now }],
-      nodeInfo: { kubeletVersion: 'v1.33.0', operatingSystem: 'linux', architecture: process.arch === 'x64' ? 'amd64' : process.arch },
+      addresses: [
+        { type: 'InternalIP', address: nodeAddress },
+        { type: 'Hostname', address: name },
+      ],
+      conditions: [
+        {
+          type: 'Ready',
+          status: 'True',
+          reason: 'KubeletReady',
+          message: 'the local mesh runs',
+          lastHeartbeatTime: now,
+          lastTransitionTime: now,
+        },
+      ],
+      nodeInfo: {
+        kubeletVersion: 'v1.33.0',
+        operatingSystem: 'linux',
+        architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+      },
     },
   };
 }

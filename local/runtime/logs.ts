@@ -41,7 +41,8 @@ async function tailOffset(file: string, lines: number): Promise<number> {
 
 async function* read(file: string, options: LogOptions, signal: AbortSignal): AsyncGenerator<Buffer> {
   const older = `${file}.1`;
-  if (options.tailLines === undefined && existsSync(older)) for await (const chunk of createReadStream(older)) yield chunk;
+  if (options.tailLines === undefined && existsSync(older))
+    for await (const chunk of createReadStream(older)) yield chunk;
   let offset = options.tailLines === undefined ? 0 : await tailOffset(file, options.tailLines);
   for (;;) {
     // Asked before reading: what is written between the two is read in this round.

@@ -9,7 +9,7 @@ import { detachPod } from '../network/node.ts';
 import type { Objects } from '../objects.ts';
 import { containerFolder } from './container.ts';
 import { ConfigError, environmentOf, expand } from './environment.ts';
-import { podFiles, type PodFiles } from './files.ts';
+import { type PodFiles, podFiles } from './files.ts';
 import type { ImageSource } from './image.ts';
 import { endPrograms, endRecorded } from './recorded.ts';
 import { Runner } from './runner.ts';
@@ -62,8 +62,8 @@ export class PodWorker {
     return this.#pod;
   }
 
-  get address(): string | undefined {
-    return this.#sandbox?.address;
+  get #grace(): number {
+    return this.#pod.spec.terminationGracePeriodSeconds ?? defaultGrace;
   }
 
   /** The namespace file of the pod's network. */
@@ -94,7 +94,7 @@ export class PodWorker {
       this.#statusChanged();
       await Promise.all(this.#main.map((runner) => runner.run()));
       if (this.#released || this.#stopping) return;
-      await this.#stopSidecars(this.#pod.spec.terminationGracePeriodSeconds ?? defaultGrace);
+      await this.#stopSidecars(this.#grace);
       this.#statusChanged();
     } catch (error) {
       if (this.#released) return;
@@ -149,7 +149,7 @@ export class PodWorker {
       await (sidecar ? Promise.race([runner.started, ended]) : ended);
       if (this.#stopping || this.#released) return false;
       if (!sidecar && runner.exitCode !== 0) {
-        await this.#stopSidecars(defaultGrace);
+        await this.#stopSidecars(this.#grace);
         return false;
       }
     }
@@ -168,7 +168,9 @@ export class PodWorker {
   #makeRunners(sandbox: Sandbox): void {
     const { restartPolicy = 'Always', initContainers = [], containers } = this.#pod.spec;
     const once = restartPolicy === 'Never' ? 'Never' : 'OnFailure';
-    this.#init = initContainers.map((one: KubeObject) => this.#makeRunner(one, one.restartPolicy === 'Always' ? 'Always' : once, sandbox));
+    this.#init = initContainers.map((one: KubeObject) =>
+      this.#makeRunner(one, one.restartPolicy === 'Always' ? 'Always' : once, sandbox),
+    );
     this.#main = containers.map((one: KubeObject) => this.#makeRunner(one, restartPolicy, sandbox));
   }
 
@@ -190,7 +192,10 @@ export class PodWorker {
     pod.status = { ...pod.status, podIP: this.#sandbox!.address };
     const image = images.find(container);
     const security = { ...pod.spec.securityContext, ...container.securityContext };
-    const environment = { ...image.environment, ...environmentOf(objects, pod, container, { name: nodeName, address: nodeAddress }) };
+    const environment = {
+      ...image.environment,
+      ...environmentOf(objects, pod, container, { name: nodeName, address: nodeAddress }),
+    };
     const command: string[] = container.command ?? image.entrypoint;
     const args: string[] = container.args ?? (container.command ? [] : image.command);
     const mounts = (container.volumeMounts ?? []).map((mount: KubeObject) => ({
@@ -198,7 +203,11 @@ export class PodWorker {
       target: mount.mountPath,
       readOnly: mount.readOnly === true,
     }));
-    const own = (name: string): { source: string; target: string; readOnly: boolean } => ({ source: join(this.#files.run, name), target: `/etc/${name}`, readOnly: false });
+    const own = (name: string): { source: string; target: string; readOnly: boolean } => ({
+      source: join(this.#files.run, name),
+      target: `/etc/${name}`,
+      readOnly: false,
+    });
     const { add = [], drop = [] } = security.capabilities ?? {};
     const plain = (names: string[]): string[] => names.map((one) => one.toLowerCase().replace(/^cap_/, ''));
     const dropped = new Set(plain(drop));
@@ -225,7 +234,7 @@ export class PodWorker {
     this.#deadline = setTimeout(
       () => {
         this.#deadlineExceeded = true;
-        void this.#stopContainers(defaultGrace).then(() => this.#statusChanged());
+        void this.#stopContainers(this.#grace).then(() => this.#statusChanged());
       },
       Math.max(0, left),
     );
@@ -281,7 +290,8 @@ export class PodWorker {
     if (sandbox && !this.#pod.spec.hostNetwork) await detachPod(sandbox.address);
     await endRecorded(this.#files.run);
     this.#context.addresses.release(this.#pod.metadata.uid!);
-    for (const folder of [this.#files.run, this.#files.volumes, this.#files.scratch]) rmSync(folder, { recursive: true, force: true });
+    for (const folder of [this.#files.run, this.#files.volumes, this.#files.scratch])
+      rmSync(folder, { recursive: true, force: true });
   }
 
   /** Lets go of the pod without ending it. */
@@ -306,7 +316,8 @@ export class PodWorker {
     const { name, namespace, uid } = this.#pod.metadata;
     try {
       await objects.updateStatus(resources.pods, name!, namespace, (status, pod) => {
-        if (pod.metadata.uid !== uid || this.#main.length === 0) return { ...status, ...this.#addresses(), startTime: this.#startedAt };
+        if (pod.metadata.uid !== uid || this.#main.length === 0)
+          return { ...status, ...this.#addresses(), startTime: this.#startedAt };
         return podStatus(pod, status, {
           ...this.#addresses(),
           startTime: this.#startedAt,

@@ -6,7 +6,13 @@ import { connect } from 'node:net';
 import type { KubeObject } from '../../kube/types.ts';
 
 export interface Handler {
-  httpGet?: { path?: string; port: number | string; scheme?: string; host?: string; httpHeaders?: { name: string; value: string }[] };
+  httpGet?: {
+    path?: string;
+    port: number | string;
+    scheme?: string;
+    host?: string;
+    httpHeaders?: { name: string; value: string }[];
+  };
   tcpSocket?: { port: number | string; host?: string };
   exec?: { command: string[] };
   sleep?: { seconds: number };
@@ -27,13 +33,18 @@ function portOf(container: KubeObject, port: number | string): number {
 /** undefined where it went well, else why not. */
 export function attempt(handler: Handler, target: ProbeTarget, seconds: number): Promise<string | undefined> {
   if (handler.httpGet) return askHttp(handler.httpGet, target, seconds);
-  if (handler.tcpSocket) return askTcp(handler.tcpSocket.host ?? target.address, portOf(target.container, handler.tcpSocket.port), seconds);
+  if (handler.tcpSocket)
+    return askTcp(handler.tcpSocket.host ?? target.address, portOf(target.container, handler.tcpSocket.port), seconds);
   if (handler.exec) return runCommand([...target.enter(), ...handler.exec.command], seconds);
   if (handler.sleep) return new Promise((resolve) => setTimeout(resolve, handler.sleep!.seconds * 1_000, undefined));
   return Promise.resolve(undefined);
 }
 
-function askHttp(probe: NonNullable<Handler['httpGet']>, target: ProbeTarget, seconds: number): Promise<string | undefined> {
+function askHttp(
+  probe: NonNullable<Handler['httpGet']>,
+  target: ProbeTarget,
+  seconds: number,
+): Promise<string | undefined> {
   return new Promise((resolve) => {
     const secure = probe.scheme === 'HTTPS';
     const headers: Record<string, string> = { 'user-agent': 'kube-probe/1.33', accept: '*/*', connection: 'close' };
@@ -78,7 +89,11 @@ function askTcp(host: string, port: number, seconds: number): Promise<string | u
 
 function runCommand(argv: string[], seconds: number): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const child = spawn(argv[0]!, argv.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], timeout: seconds * 1_000, killSignal: 'SIGKILL' });
+    const child = spawn(argv[0]!, argv.slice(1), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: seconds * 1_000,
+      killSignal: 'SIGKILL',
+    });
     let said = '';
     const keep = (chunk: Buffer): void => {
       if (said.length < 4_096) said += chunk;
@@ -86,7 +101,9 @@ function runCommand(argv: string[], seconds: number): Promise<string | undefined
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
     child.once('error', (error) => resolve(error.message));
-    child.once('close', (code) => resolve(code === 0 ? undefined : said.trim() || `command failed with ${code ?? 'a timeout'}`));
+    child.once('close', (code) =>
+      resolve(code === 0 ? undefined : said.trim() || `command failed with ${code ?? 'a timeout'}`),
+    );
   });
 }
 
@@ -99,7 +116,13 @@ export function keepProbing(
   eager: boolean,
   on: { success: () => void; failure: (reason: string, threshold: boolean) => void },
 ): () => void {
-  const { initialDelaySeconds = 0, periodSeconds = 10, timeoutSeconds = 1, successThreshold = 1, failureThreshold = 3 } = probe;
+  const {
+    initialDelaySeconds = 0,
+    periodSeconds = 10,
+    timeoutSeconds = 1,
+    successThreshold = 1,
+    failureThreshold = 3,
+  } = probe;
   let stopped = false;
   let succeeded = false;
   let [successes, failures] = [0, 0];
@@ -119,7 +142,8 @@ export function keepProbing(
         on.failure(problem, ++failures >= failureThreshold);
       }
     }
-    if (!stopped) timer = setTimeout(once, eager && !succeeded ? Math.min(100, periodSeconds * 1_000) : periodSeconds * 1_000);
+    if (!stopped)
+      timer = setTimeout(once, eager && !succeeded ? Math.min(100, periodSeconds * 1_000) : periodSeconds * 1_000);
   };
   timer = setTimeout(once, initialDelaySeconds * 1_000);
   return () => {

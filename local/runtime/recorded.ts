@@ -1,7 +1,7 @@
 /** Processes of pods as their files record them, for ending what no running daemon knows. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { end, ended, parseStat, type ProcessIdentity, signal } from '../process.ts';
+import { end, ended, type ProcessIdentity, parseStat, signal } from '../process.ts';
 
 /** Every recorded process below a folder: programs, shims, holders. Some may be gone. */
 export function recordedProcesses(folder: string, kinds = /\.(pid|shim)$|(^|\/)holder\.\d+$/): ProcessIdentity[] {

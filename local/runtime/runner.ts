@@ -8,7 +8,7 @@ import type { ProcessIdentity } from '../process.ts';
 import { Attempt, containerFolder, type Exit } from './container.ts';
 import { ConfigError } from './environment.ts';
 import { readRecord, replaceFile } from './files.ts';
-import { attempt as tryHandler, keepProbing, type ProbeTarget } from './probe.ts';
+import { keepProbing, type ProbeTarget, attempt as tryHandler } from './probe.ts';
 import { type ContainerPlan, privileges } from './script.ts';
 
 const firstBackoff = 10_000;
@@ -41,7 +41,19 @@ interface Record {
   started?: boolean;
 }
 
-type State = { waiting: { reason: string; message?: string } } | { running: { startedAt: string } } | { terminated: { exitCode: number; reason: string; startedAt: string; finishedAt: string; containerID: string; signal?: number } };
+type State =
+  | { waiting: { reason: string; message?: string } }
+  | { running: { startedAt: string } }
+  | {
+      terminated: {
+        exitCode: number;
+        reason: string;
+        startedAt: string;
+        finishedAt: string;
+        containerID: string;
+        signal?: number;
+      };
+    };
 
 export class Runner {
   readonly container: KubeObject;
@@ -117,7 +129,10 @@ export class Runner {
   /** Runs until the container has ended for good. Call once. */
   async run(): Promise<void> {
     const cancelled = this.#cancel.signal;
-    const previous = this.#record.attempt > 0 ? new Attempt(this.#context.podRun, this.container.name, this.#record.attempt) : undefined;
+    const previous =
+      this.#record.attempt > 0
+        ? new Attempt(this.#context.podRun, this.container.name, this.#record.attempt)
+        : undefined;
     // A container of an earlier daemon: goes on where it is, or tells how it ended meanwhile.
     let exit = previous?.started ? await this.#watch(previous, true) : undefined;
     while (!cancelled.aborted) {
@@ -165,7 +180,13 @@ export class Runner {
         new Attempt(podRun, name, number - 2).remove();
         const made = new Attempt(podRun, name, number);
         made.remove();
-        this.#record = { ...this.#record, attempt: number, restarts: this.#record.restarts + (again ? 1 : 0), id: `mesh://${randomUUID()}`, started: false };
+        this.#record = {
+          ...this.#record,
+          attempt: number,
+          restarts: this.#record.restarts + (again ? 1 : 0),
+          id: `mesh://${randomUUID()}`,
+          started: false,
+        };
         this.#save();
         event('Normal', 'Created', `Created container: ${name}`);
         made.start(plan, holder);
@@ -175,8 +196,14 @@ export class Runner {
       } catch (error) {
         if (this.#cancel.signal.aborted) return undefined;
         const message = (error as Error).message;
-        const reason = error instanceof ConfigError ? 'CreateContainerConfigError' : error instanceof ImageError ? 'ErrImageNeverPull' : 'RunContainerError';
-        if (!('waiting' in this.#state) || this.#state.waiting.reason !== reason) event('Warning', 'Failed', `Error: ${message}`);
+        const reason =
+          error instanceof ConfigError
+            ? 'CreateContainerConfigError'
+            : error instanceof ImageError
+              ? 'ErrImageNeverPull'
+              : 'RunContainerError';
+        if (!('waiting' in this.#state) || this.#state.waiting.reason !== reason)
+          event('Warning', 'Failed', `Error: ${message}`);
         this.#set({ waiting: { reason, message } });
         await wait(pause, undefined, { signal: this.#stopping.signal }).catch(() => {});
       }
@@ -205,7 +232,9 @@ export class Runner {
     this.#ready = false;
     this.#started = false;
     const reason = exit.code === 0 ? 'Completed' : 'Error';
-    this.#set({ terminated: { exitCode: exit.code, reason, startedAt, finishedAt: exit.finishedAt, containerID: this.#record.id } });
+    this.#set({
+      terminated: { exitCode: exit.code, reason, startedAt, finishedAt: exit.finishedAt, containerID: this.#record.id },
+    });
     return exit;
   }
 
@@ -226,7 +255,8 @@ export class Runner {
   #probe(adopted: boolean): void {
     const { startupProbe, livenessProbe, readinessProbe, lifecycle } = this.container;
     const { event } = this.#context;
-    const unhealthy = (kind: string, reason: string): void => event('Warning', 'Unhealthy', `${kind} probe failed: ${reason}`);
+    const unhealthy = (kind: string, reason: string): void =>
+      event('Warning', 'Unhealthy', `${kind} probe failed: ${reason}`);
     const begun = (): void => {
       this.#started = true;
       this.#record.started = true;
@@ -308,7 +338,8 @@ export class Runner {
       const { preStop } = this.container.lifecycle ?? {};
       if (preStop && grace > 0) {
         const problem = await tryHandler(preStop, this.#target, grace / 1_000);
-        if (problem !== undefined) this.#context.event('Warning', 'FailedPreStopHook', `PreStopHook failed: ${problem}`);
+        if (problem !== undefined)
+          this.#context.event('Warning', 'FailedPreStopHook', `PreStopHook failed: ${problem}`);
       }
     }
     attempt?.kill(grace > 0 ? 'SIGTERM' : 'SIGKILL');
@@ -329,7 +360,22 @@ export class Runner {
     const target = this.process;
     if (!target || !this.running || !this.#plan) throw new Error(`container ${this.container.name} is not running`);
     const variables = Object.entries(this.#plan.environment).map(([key, value]) => `${key}=${value}`);
-    return ['nsenter', '--target', String(target.pid), '--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd', ...privileges(this.#plan), 'env', '-i', ...variables];
+    return [
+      'nsenter',
+      '--target',
+      String(target.pid),
+      '--mount',
+      '--uts',
+      '--ipc',
+      '--net',
+      '--pid',
+      '--root',
+      '--wd',
+      ...privileges(this.#plan),
+      'env',
+      '-i',
+      ...variables,
+    ];
   }
 
   #set(state: State): void {

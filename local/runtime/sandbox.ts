@@ -6,7 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { KubeObject } from '../../kube/types.ts';
 import { clusterDomain, dnsAddress, nodeAddress } from '../network/addresses.ts';
 import { attachPod } from '../network/node.ts';
-import { isAlive, parseStat, type ProcessIdentity } from '../process.ts';
+import { isAlive, type ProcessIdentity, parseStat } from '../process.ts';
 import { type PodFiles, quote, readRecord, replaceFile } from './files.ts';
 
 export interface Sandbox {
@@ -30,7 +30,13 @@ export async function makeSandbox(pod: KubeObject, address: string, files: PodFi
   const namespaces = pod.spec.hostNetwork ? ['--uts', '--ipc'] : ['--net', '--uts', '--ipc'];
   const child = spawn(
     'unshare',
-    [...namespaces, '--', '/bin/sh', '-c', `echo ${quote(hostname)} > /proc/sys/kernel/hostname; read -r stat < /proc/self/stat; echo "$stat" > ${quote(stat)}; exec sleep 2147483647`],
+    [
+      ...namespaces,
+      '--',
+      '/bin/sh',
+      '-c',
+      `echo ${quote(hostname)} > /proc/sys/kernel/hostname; read -r stat < /proc/self/stat; echo "$stat" > ${quote(stat)}; exec sleep 2147483647`,
+    ],
     { detached: true, stdio: 'ignore', cwd: '/' },
   );
   child.unref();
@@ -55,7 +61,9 @@ function hostsFile(pod: KubeObject, hostname: string, address: string): string {
   const own = pod.spec.subdomain
     ? `${hostname}.${pod.spec.subdomain}.${pod.metadata.namespace}.svc.${clusterDomain}\t${hostname}`
     : hostname;
-  const aliases = (pod.spec.hostAliases ?? []).map((one: { ip: string; hostnames: string[] }) => `${one.ip}\t${one.hostnames.join('\t')}\n`);
+  const aliases = (pod.spec.hostAliases ?? []).map(
+    (one: { ip: string; hostnames: string[] }) => `${one.ip}\t${one.hostnames.join('\t')}\n`,
+  );
   return `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n${address || nodeAddress}\t${own}\n${aliases.join('')}`;
 }
 
@@ -65,7 +73,9 @@ function resolverFile(pod: KubeObject): string {
   const search = cluster
     ? [`${pod.metadata.namespace}.svc.${clusterDomain}`, `svc.${clusterDomain}`, clusterDomain, ...searches]
     : searches;
-  const extra = options.map((one: { name: string; value?: string }) => (one.value ? `${one.name}:${one.value}` : one.name));
+  const extra = options.map((one: { name: string; value?: string }) =>
+    one.value ? `${one.name}:${one.value}` : one.name,
+  );
   // A second try after one second: the DNS server restarts with the daemon.
   const line = [...(cluster ? ['ndots:5', 'timeout:1', 'attempts:5'] : []), ...extra].join(' ');
   return [

@@ -27,14 +27,30 @@ export interface ContainerPlan {
 
 /** What container runtimes leave to a process that asks for nothing. */
 export const defaultCapabilities = [
-  'chown', 'dac_override', 'fowner', 'fsetid', 'kill', 'setgid', 'setuid', 'setpcap', 'net_bind_service', 'net_raw',
-  'sys_chroot', 'mknod', 'audit_write', 'setfcap',
+  'chown',
+  'dac_override',
+  'fowner',
+  'fsetid',
+  'kill',
+  'setgid',
+  'setuid',
+  'setpcap',
+  'net_bind_service',
+  'net_raw',
+  'sys_chroot',
+  'mknod',
+  'audit_write',
+  'setfcap',
 ];
 
 /** Arguments of setpriv for a container's user and rights. */
-export function privileges(plan: Pick<ContainerPlan, 'uid' | 'gid' | 'groups' | 'capabilities' | 'noNewPrivileges'>): string[] {
+export function privileges(
+  plan: Pick<ContainerPlan, 'uid' | 'gid' | 'groups' | 'capabilities' | 'noNewPrivileges'>,
+): string[] {
   const { uid, gid, groups, capabilities } = plan;
-  const bounding = capabilities ? ['--inh-caps=-all', `--bounding-set=${['-all', ...capabilities.map((one) => `+${one}`)].join(',')}`] : [];
+  const bounding = capabilities
+    ? ['--inh-caps=-all', `--bounding-set=${['-all', ...capabilities.map((one) => `+${one}`)].join(',')}`]
+    : [];
   return [
     'setpriv',
     `--reuid=${uid}`,

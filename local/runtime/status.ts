@@ -16,7 +16,9 @@ export interface PodFacts {
 function phaseOf(facts: PodFacts, restartPolicy: string): string {
   if (facts.deadlineExceeded) return 'Failed';
   const codes = facts.main.map((runner) => runner.exitCode);
-  const initFailed = facts.init.some((one) => one.container.restartPolicy !== 'Always' && one.exitCode !== undefined && one.exitCode !== 0);
+  const initFailed = facts.init.some(
+    (one) => one.container.restartPolicy !== 'Always' && one.exitCode !== undefined && one.exitCode !== 0,
+  );
   if (initFailed && restartPolicy === 'Never') return 'Failed';
   if (!facts.initialized) return 'Pending';
   const final = restartPolicy !== 'Always' || facts.stopping;
@@ -61,6 +63,8 @@ export function podStatus(pod: KubeObject, before: KubeObject | undefined, facts
     ...(facts.init.length > 0 ? { initContainerStatuses: facts.init.map((one) => one.status) } : {}),
     containerStatuses: facts.main.map((one) => one.status),
     qosClass: 'BestEffort',
-    ...(facts.deadlineExceeded ? { reason: 'DeadlineExceeded', message: 'Pod was active on the node longer than the specified deadline' } : {}),
+    ...(facts.deadlineExceeded
+      ? { reason: 'DeadlineExceeded', message: 'Pod was active on the node longer than the specified deadline' }
+      : {}),
   } as unknown as KubeObject;
 }

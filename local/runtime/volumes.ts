@@ -1,5 +1,5 @@
 /** Volumes of a pod, as folders of this machine that its containers get bound in. */
-import { mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync, chmodSync, chownSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
@@ -29,7 +29,13 @@ interface Item {
 
 type Items = Map<string, Item>;
 
-function addKeys(to: Items, source: KubeObject, kind: 'ConfigMap' | 'Secret', found: KubeObject | undefined, mode: number): void {
+function addKeys(
+  to: Items,
+  source: KubeObject,
+  kind: 'ConfigMap' | 'Secret',
+  found: KubeObject | undefined,
+  mode: number,
+): void {
   const name = source.name ?? source.secretName;
   if (!found) {
     if (source.optional) return;
@@ -50,27 +56,54 @@ function addKeys(to: Items, source: KubeObject, kind: 'ConfigMap' | 'Secret', fo
 
 function addFields(to: Items, items: KubeObject[], pod: KubeObject, node: VolumeContext['node'], mode: number): void {
   for (const item of items) {
-    const text = item.fieldRef ? fieldOf(pod, item.fieldRef.fieldPath, node) : resourceOf(pod, undefined, item.resourceFieldRef);
+    const text = item.fieldRef
+      ? fieldOf(pod, item.fieldRef.fieldPath, node)
+      : resourceOf(pod, undefined, item.resourceFieldRef);
     to.set(item.path, { content: Buffer.from(text), mode: item.mode ?? mode });
   }
 }
 
 /** Content of a volume that the API's objects make up; undefined for other kinds. Tokens are added by the caller's clock. */
-async function itemsOf(context: VolumeContext, pod: KubeObject, volume: KubeObject, tokens: Map<string, { text: string; renew: number }>): Promise<Items | undefined> {
+async function itemsOf(
+  context: VolumeContext,
+  pod: KubeObject,
+  volume: KubeObject,
+  tokens: Map<string, { text: string; renew: number }>,
+): Promise<Items | undefined> {
   const { objects, node } = context;
   const namespace = pod.metadata.namespace!;
   const made: Items = new Map();
   if (volume.configMap) {
-    addKeys(made, volume.configMap, 'ConfigMap', objects.get(resources.configMaps, volume.configMap.name, namespace), volume.configMap.defaultMode ?? 0o644);
+    addKeys(
+      made,
+      volume.configMap,
+      'ConfigMap',
+      objects.get(resources.configMaps, volume.configMap.name, namespace),
+      volume.configMap.defaultMode ?? 0o644,
+    );
   } else if (volume.secret) {
-    addKeys(made, volume.secret, 'Secret', objects.get(resources.secrets, volume.secret.secretName, namespace), volume.secret.defaultMode ?? 0o644);
+    addKeys(
+      made,
+      volume.secret,
+      'Secret',
+      objects.get(resources.secrets, volume.secret.secretName, namespace),
+      volume.secret.defaultMode ?? 0o644,
+    );
   } else if (volume.downwardAPI) {
     addFields(made, volume.downwardAPI.items ?? [], pod, node, volume.downwardAPI.defaultMode ?? 0o644);
   } else if (volume.projected) {
     const mode = volume.projected.defaultMode ?? 0o644;
     for (const source of volume.projected.sources ?? []) {
-      if (source.configMap) addKeys(made, source.configMap, 'ConfigMap', objects.get(resources.configMaps, source.configMap.name, namespace), mode);
-      else if (source.secret) addKeys(made, source.secret, 'Secret', objects.get(resources.secrets, source.secret.name, namespace), mode);
+      if (source.configMap)
+        addKeys(
+          made,
+          source.configMap,
+          'ConfigMap',
+          objects.get(resources.configMaps, source.configMap.name, namespace),
+          mode,
+        );
+      else if (source.secret)
+        addKeys(made, source.secret, 'Secret', objects.get(resources.secrets, source.secret.name, namespace), mode);
       else if (source.downwardAPI) addFields(made, source.downwardAPI.items ?? [], pod, node, mode);
       else if (source.serviceAccountToken) {
         const { audience, expirationSeconds = 3600, path } = source.serviceAccountToken;
@@ -112,12 +145,16 @@ function publish(folder: string, items: Items, version: number): void {
   const present = new Set(readdirSync(folder));
   for (const name of wanted) if (!present.has(name)) symlinkSync(join('..data', name), join(folder, name));
   for (const name of present) {
-    if (name.startsWith('..data_') ? name !== data : name !== '..data' && !wanted.has(name)) rmSync(join(folder, name), { recursive: true, force: true });
+    if (name.startsWith('..data_') ? name !== data : name !== '..data' && !wanted.has(name))
+      rmSync(join(folder, name), { recursive: true, force: true });
   }
 }
 
 function sameItems(a: Items | undefined, b: Items): boolean {
-  return a?.size === b.size && [...b].every(([path, item]) => a.get(path)?.content.equals(item.content) && a.get(path)?.mode === item.mode);
+  return (
+    a?.size === b.size &&
+    [...b].every(([path, item]) => a.get(path)?.content.equals(item.content) && a.get(path)?.mode === item.mode)
+  );
 }
 
 export class PodVolumes {
@@ -142,7 +179,8 @@ export class PodVolumes {
         publish(folder, items, ++this.#version);
         this.#written.set(volume.name, items);
       } else if (volume.hostPath) {
-        if (/OrCreate$/.test(volume.hostPath.type ?? '')) mkdirSync(volume.hostPath.type === 'FileOrCreate' ? dirname(folder) : folder, { recursive: true });
+        if (/OrCreate$/.test(volume.hostPath.type ?? ''))
+          mkdirSync(volume.hostPath.type === 'FileOrCreate' ? dirname(folder) : folder, { recursive: true });
         if (volume.hostPath.type === 'FileOrCreate') writeFileSync(folder, '', { flag: 'a' });
       } else if (volume.emptyDir || Object.keys(volume).length === 1) {
         mkdirSync(folder, { recursive: true });
