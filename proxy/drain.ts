@@ -8,20 +8,14 @@ export interface Drainable {
 
 export class ConnectionSet {
   readonly #members = new Set<Drainable>();
-  #draining = false;
   #onEmpty: (() => void) | undefined;
 
   get size(): number {
     return this.#members.size;
   }
 
-  get draining(): boolean {
-    return this.#draining;
-  }
-
   add(member: Drainable): void {
     this.#members.add(member);
-    if (this.#draining) member.drain();
   }
 
   delete(member: Drainable): void {
@@ -29,9 +23,8 @@ export class ConnectionSet {
     if (this.#members.size === 0) this.#onEmpty?.();
   }
 
-  /** Resolves once all are over; those that last longer than the grace period are cut. */
+  /** Resolves once all are over, those begun meanwhile included: the application may need them to stop. Those that last longer than the grace period are cut. */
   drain(graceMs: number): Promise<void> {
-    this.#draining = true;
     for (const member of [...this.#members]) member.drain();
     if (this.#members.size === 0) return Promise.resolve();
     return new Promise((resolve) => {

@@ -98,7 +98,6 @@ export class PodProxy {
     this.inbound = new Inbound({
       ...shared,
       opaquePorts: config.opaquePorts,
-      trustDomain,
       telemetry: this.telemetry,
       connections: this.#inboundConnections,
     });

@@ -28,7 +28,6 @@ const lineMs = 1_000;
 
 export interface InboundOptions {
   opaquePorts: readonly PortRange[];
-  trustDomain: string;
   originalDestination(socket: Socket): Address | undefined;
   isOwn(address: Address): boolean;
   telemetry: Telemetry;
