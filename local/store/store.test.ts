@@ -68,7 +68,7 @@ test.each([
     'a database of something else',
     (path: string) => {
       const other = new DatabaseSync(path);
-      other.exec('CREATE TABLE birds (name TEXT)');
+      other.exec('CREATE TABLE birds (name TEXT); PRAGMA user_version = 1');
       other.close();
       return readFileSync(path);
     },

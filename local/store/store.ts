@@ -80,6 +80,8 @@ export class Store {
       database = new DatabaseSync(file);
       const found = (database.prepare('PRAGMA user_version').get() as { user_version: number }).user_version;
       const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
+      const own = tables.filter((table) => table.name === 'objects' || table.name === 'meta').length === 2;
+      if (tables.length > 0 && !own) throw new Error('it belongs to another program');
       if (tables.length > 0 && found !== schemaVersion)
         throw new Error(`its schema is ${found}, this version reads ${schemaVersion}`);
       if (tables.length > 0) {
