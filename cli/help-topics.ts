@@ -1,0 +1,36 @@
+/** Help that belongs to no one command. */
+export const topics: Record<string, string> = {
+  'exit-codes': `Exit codes
+
+  0    ok
+  1    failure
+  2    the command line was used wrongly
+  3    checks failed (mesh check)
+  4    cluster unreachable or not authorised
+  5    timed out waiting
+  130  interrupted (Ctrl-C)
+`,
+  environment: `Environment
+
+A flag wins over the environment, the environment over the default.
+
+  KUBECONFIG             kubeconfig files, separated by colons
+  MESH_KUBECONFIG        as --kubeconfig
+  MESH_CONTEXT           as --context
+  MESH_NAMESPACE         as --namespace
+  MESH_REQUEST_TIMEOUT   as --request-timeout
+  MESH_HOME              folder of the local mesh
+  NO_COLOR               no colour where set
+  FORCE_COLOR            colour also where the output is no terminal
+`,
+  formatting: `Formatting
+
+Results go to stdout, everything else to stderr.
+
+  -o table   columns, one line per object (default)
+  -o wide    more columns
+  -o json    stable keys; raw numbers with the unit in the key; times in RFC 3339
+
+With -o json an error is one JSON object on stderr: {"error":{"code","message","hint","docs"}}.
+`,
+};

@@ -1,0 +1,40 @@
+/** Runs the program once and answers with its exit code. */
+import { type Command, CommanderError } from 'commander';
+import type { Context } from './context.ts';
+import { CliError, exitCode } from './errors.ts';
+import { renderError } from './render/error.ts';
+
+/** Whether `-o json` was asked for, also where the command line could not be parsed. */
+function wantsJson(args: readonly string[]): boolean {
+  return args.some(
+    (arg, index) =>
+      arg === '-ojson' || arg === '-o=json' || arg === '--output=json' ||
+      ((arg === '-o' || arg === '--output') && args[index + 1] === 'json'),
+  );
+}
+
+/** Commander's own complaint as ours: one line what is wrong, one how to see help. */
+function fromCommander(error: CommanderError): CliError {
+  const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
+  const suggestion = rest.map((line) => line.trim()).filter((line) => line !== '').join(' ');
+  return new CliError({
+    code: 'usage',
+    message: suggestion === '' ? first : `${first} ${suggestion}`,
+    fix: 'run the command with --help to see what it takes',
+    exit: exitCode.usage,
+    cause: error,
+  });
+}
+
+export async function runProgram(program: Command, context: Context, args: readonly string[]): Promise<number> {
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return typeof process.exitCode === 'number' ? process.exitCode : exitCode.ok;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return exitCode.ok;
+    if (context.signal.aborted) return exitCode.interrupted;
+    const known = error instanceof CommanderError ? fromCommander(error) : error;
+    renderError(context.io, known, wantsJson(args));
+    return known instanceof CliError ? known.exit : exitCode.failure;
+  }
+}
