@@ -16,7 +16,7 @@ const run = promisify(execFile);
 const root = process.getuid?.() === 0;
 
 function freshHome(): ReturnType<typeof localPaths> {
-  return localPaths({ MESH_HOME: join(mkdtempSync(join(tmpdir(), 'mesh-local-')), 'home') });
+  return localPaths({ MESH_HOME: mkdtempSync(join(tmpdir(), 'mesh-local-')) });
 }
 
 /** Every process that has a path of the local mesh in its arguments. */
@@ -268,7 +268,7 @@ describe.skipIf(!root)('a start of the local mesh that cannot succeed', () => {
     expect(error.message).toContain(file);
     expect(readFileSync(file, 'utf8')).toBe('this is no database');
     expect(processesOf(paths.run)).toEqual([]);
-    rmSync(join(paths.state, '../..'), { recursive: true });
+    rmSync(join(paths.state, '..'), { recursive: true });
   });
 
   it('names the port that another process has taken', async () => {
