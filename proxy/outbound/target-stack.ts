@@ -95,7 +95,8 @@ export class TargetStack implements TargetUser, Http1Target, Http1Observer {
   // === HTTP: an endpoint per request ===
 
   acquire(exchange: Exchange, callback: CarrierCallback): void {
-    const state = this.#balancer.pick(exchange.avoid);
+    // The endpoint of the try before is avoided whatever ended it: its other idle connections may be as dead.
+    const state = this.#balancer.pick(exchange.endpoint);
     if (!state) {
       exchange.state = undefined;
       callback(this.#noEndpoints(), undefined);
