@@ -15,6 +15,8 @@ const maxBytes = 64 * 1024 * 1024;
 export interface ControlApi {
   /** The parsed JSON of a 200. @throws CliError `control-unreachable`, or with the control plane's own code */
   get<T>(path: string): Promise<T>;
+  /** Ends calls that are under way. */
+  close(): void;
 }
 
 /** Ready, and not on its way out. */
@@ -43,13 +45,20 @@ export async function controlApi(kube: KubeClient): Promise<ControlApi> {
       exit: exitCode.unreachable,
     });
   }
-  return { get: <T>(path: string) => call<T>(kube, pod, path) };
+  const sockets = new Set<Duplex>();
+  return {
+    get: <T>(path: string) => call<T>(kube, pod, path, sockets),
+    close: () => {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
 }
 
-async function call<T>(kube: KubeClient, pod: string, path: string): Promise<T> {
+async function call<T>(kube: KubeClient, pod: string, path: string, sockets: Set<Duplex>): Promise<T> {
   let socket: Duplex;
   try {
     socket = await kube.portForward(controlNamespace, pod, apiPort);
+    sockets.add(socket);
   } catch (error) {
     if (error instanceof KubeError && error.status === 403) throw error;
     throw unreachable(pod, error);
@@ -63,6 +72,7 @@ async function call<T>(kube: KubeClient, pod: string, path: string): Promise<T> 
   } catch (error) {
     throw error instanceof CliError ? error : unreachable(pod, error);
   } finally {
+    sockets.delete(socket);
     socket.destroy();
   }
 }
