@@ -72,7 +72,10 @@ export function emptyTotals(): Totals {
 
 export class Collector {
   readonly #series = new Map<string, Series>();
-  readonly #reporters = new Map<string, { started: number; sequence: number; first: number; last: number }>();
+  readonly #reporters = new Map<
+    string,
+    { started: number; sequence: number; last: number; covered: Map<number, number> }
+  >();
   readonly #now: () => number;
   #sweptAt = 0;
 
@@ -91,10 +94,12 @@ export class Collector {
     const known = this.#reporters.get(id);
     if (known && known.started === report.started && report.sequence <= known.sequence) return false;
     this.#reporters.delete(id);
-    const first = known && known.started === report.started ? known.first : now - report.interval;
-    this.#reporters.set(id, { started: report.started, sequence: report.sequence, first, last: now });
-    if (this.#reporters.size > maxReporters) this.#reporters.delete(this.#reporters.keys().next().value!);
     const slot = Math.floor(now / bucketMs);
+    const covered = known && known.started === report.started ? known.covered : new Map<number, number>();
+    covered.set(slot, (covered.get(slot) ?? 0) + report.interval);
+    for (const old of covered.keys()) if (old <= slot - bucketsKept) covered.delete(old);
+    this.#reporters.set(id, { started: report.started, sequence: report.sequence, last: now, covered });
+    if (this.#reporters.size > maxReporters) this.#reporters.delete(this.#reporters.keys().next().value!);
     for (const one of report.series) this.#record(reporter, one, slot, now);
     this.#sweep(now);
     return true;
@@ -107,7 +112,7 @@ export class Collector {
       if (series.open > 0 && this.#now() - series.lastReport < 60_000) yield series;
       else {
         for (const slot of series.slots.keys()) {
-          if (slot > from) {
+          if (slot >= from) {
             yield series;
             break;
           }
@@ -120,7 +125,11 @@ export class Collector {
   covered(namespace: string, pod: string, windowMs: number): number {
     const reporter = this.#reporters.get(`${namespace}/${pod}`);
     if (!reporter) return windowMs;
-    return Math.max(bucketMs / 2, Math.min(windowMs, reporter.last - reporter.first));
+    // Exactly the time of the reports that are summed: whole buckets, so it may exceed the window by one.
+    const from = Math.floor((this.#now() - windowMs) / bucketMs);
+    let sum = 0;
+    for (const [slot, ms] of reporter.covered) if (slot >= from) sum += ms;
+    return Math.max(bucketMs / 2, sum);
   }
 
   /** Adds what a series saw in the window to totals. */
@@ -128,7 +137,7 @@ export class Collector {
     const now = this.#now();
     const from = Math.floor((now - windowMs) / bucketMs);
     for (const [number, slot] of series.slots) {
-      if (number <= from) continue;
+      if (number < from) continue;
       totals.requests += slot.requests;
       totals.failures += slot.failures;
       totals.retries += slot.retries;
