@@ -1,5 +1,7 @@
 /** Carries bytes between two connections, both ways, until both have ended. */
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 
 export interface SpliceCounters {
   /** Bytes from a to b, and back. */
@@ -8,7 +10,7 @@ export interface SpliceCounters {
 }
 
 /**
- * Half-closes pass through; an error or an early close of one side destroys the other. At most one chunk beyond the
+ * Half-closes pass through; an error or an early close of one side resets the other. At most one chunk beyond the
  * writable's high-water mark is held per direction. `done` is called once, with the error if there was one.
  */
 export function splice(a: Duplex, b: Duplex, counters: SpliceCounters, done: (error?: Error) => void): void {
@@ -16,12 +18,20 @@ export function splice(a: Duplex, b: Duplex, counters: SpliceCounters, done: (er
   const finish = (error?: Error) => {
     if (ended) return;
     ended = true;
-    a.destroy(error);
-    b.destroy(error);
+    abort(a, error);
+    abort(b, error);
     done(error);
   };
   oneWay(a, b, counters, 'sentBytes', finish);
   oneWay(b, a, counters, 'receivedBytes', finish);
+}
+
+/** A side that has not ended in order is reset: an orderly end would make what was cut off look whole. */
+function abort(side: Duplex, error: Error | undefined): void {
+  if (side.destroyed) return;
+  if (side.readableEnded && side.writableFinished) side.destroy();
+  else if (side instanceof Socket && !(side instanceof TLSSocket)) side.resetAndDestroy();
+  else side.destroy(error ?? new Error('the other side closed early'));
 }
 
 function oneWay(
