@@ -71,7 +71,9 @@ export async function parseObjects(source: Source): Promise<KubeObject[]> {
     const value: unknown = document.toJS();
     if (value === null || value === undefined) continue;
     const found = value as KubeObject;
-    for (const object of found.kind === 'List' && Array.isArray(found.items) ? (found.items as KubeObject[]) : [found]) {
+    for (const object of found.kind === 'List' && Array.isArray(found.items)
+      ? (found.items as KubeObject[])
+      : [found]) {
       if (!object?.apiVersion || !object.kind || !object.metadata?.name) {
         throw new CliError({
           code: 'not-an-object',

@@ -5,16 +5,18 @@ import * as apply from './commands/apply.ts';
 import * as completion from './commands/completion.ts';
 import * as deletion from './commands/delete.ts';
 import * as inject from './commands/inject.ts';
+import * as install from './commands/install.ts';
 import * as logs from './commands/logs.ts';
 import * as stat from './commands/stat.ts';
 import * as uninject from './commands/uninject.ts';
+import * as uninstall from './commands/uninstall.ts';
 import * as versionCommand from './commands/version.ts';
 import type { Context, GlobalOptions } from './context.ts';
 import { docsBase, UsageError } from './errors.ts';
 import { topics } from './help-topics.ts';
 import type { Io } from './io.ts';
 
-const concise = `mesh: mutual TLS, golden metrics and safe retries for every service
+export const concise = `mesh: mutual TLS, golden metrics and safe retries for every service
 
 Usage: mesh COMMAND [flags]
 
@@ -75,7 +77,18 @@ export function buildProgram(io: Io, signal: AbortSignal): { program: Command; c
   program.description('A service mesh as simple as it gets').usage('COMMAND [flags]').helpCommand(false);
   addGlobals(program);
 
-  for (const { register } of [inject, uninject, apply, deletion, logs, stat, versionCommand, completion]) {
+  for (const { register } of [
+    install,
+    uninstall,
+    inject,
+    uninject,
+    apply,
+    deletion,
+    logs,
+    stat,
+    versionCommand,
+    completion,
+  ]) {
     register(program, context);
   }
   program
@@ -114,7 +127,5 @@ export function buildProgram(io: Io, signal: AbortSignal): { program: Command; c
       if (value !== undefined) Object.assign(context.globals, { [key]: value });
     }
   });
-  program.action(() => io.write(concise));
-  program.argument('[command]').hook('preSubcommand', () => {});
   return { program, context };
 }

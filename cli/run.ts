@@ -2,13 +2,16 @@
 import { type Command, CommanderError } from 'commander';
 import type { Context } from './context.ts';
 import { CliError, exitCode } from './errors.ts';
+import { concise } from './program.ts';
 import { renderError } from './render/error.ts';
 
 /** Whether `-o json` was asked for, also where the command line could not be parsed. */
 function wantsJson(args: readonly string[]): boolean {
   return args.some(
     (arg, index) =>
-      arg === '-ojson' || arg === '-o=json' || arg === '--output=json' ||
+      arg === '-ojson' ||
+      arg === '-o=json' ||
+      arg === '--output=json' ||
       ((arg === '-o' || arg === '--output') && args[index + 1] === 'json'),
   );
 }
@@ -16,7 +19,10 @@ function wantsJson(args: readonly string[]): boolean {
 /** Commander's own complaint as ours: one line what is wrong, one how to see help. */
 function fromCommander(error: CommanderError): CliError {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
-  const suggestion = rest.map((line) => line.trim()).filter((line) => line !== '').join(' ');
+  const suggestion = rest
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .join(' ');
   return new CliError({
     code: 'usage',
     message: suggestion === '' ? first : `${first} ${suggestion}`,
@@ -28,6 +34,10 @@ function fromCommander(error: CommanderError): CliError {
 
 export async function runProgram(program: Command, context: Context, args: readonly string[]): Promise<number> {
   try {
+    if (args.length === 0) {
+      context.io.write(concise);
+      return exitCode.ok;
+    }
     await program.parseAsync(args, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : exitCode.ok;
   } catch (error) {

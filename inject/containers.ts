@@ -53,7 +53,12 @@ export function initStep(options: InjectOptions, settings: Settings): Plain {
 }
 
 /** The proxy, as a native sidecar: up before other init containers, gone after the application. */
-export function proxySidecar(template: PodTemplate, owner: PodOwner, options: InjectOptions, settings: Settings): Plain {
+export function proxySidecar(
+  template: PodTemplate,
+  owner: PodOwner,
+  options: InjectOptions,
+  settings: Settings,
+): Plain {
   const grace = settings['shutdown-grace-period'];
   const env: Plain[] = [
     fieldRef('MESH_PROXY_POD_NAME', 'metadata.name'),
@@ -73,7 +78,8 @@ export function proxySidecar(template: PodTemplate, owner: PodOwner, options: In
     { name: 'MESH_PROXY_TRUST_BUNDLE_FILE', value: '/var/run/mesh/trust/ca.crt' },
     { name: 'MESH_PROXY_TOKEN_FILE', value: '/var/run/mesh/token/token' },
   ];
-  if (settings['opaque-ports'] !== undefined) env.push({ name: 'MESH_PROXY_OPAQUE_PORTS', value: settings['opaque-ports'] });
+  if (settings['opaque-ports'] !== undefined)
+    env.push({ name: 'MESH_PROXY_OPAQUE_PORTS', value: settings['opaque-ports'] });
   if (grace !== undefined) env.push({ name: 'MESH_PROXY_GRACE_PERIOD', value: grace.replace(/s$/, '') });
   if (settings['proxy-log-level'] !== undefined) {
     env.push({ name: 'MESH_PROXY_LOG_LEVEL', value: settings['proxy-log-level'] });

@@ -21,8 +21,16 @@ function ports(value: string): boolean {
 const quantity = (value: string) => /^\d+(\.\d+)?(m|k|M|G|Ki|Mi|Gi)?$/.test(value);
 
 export const settings = {
-  'skip-inbound-ports': { description: 'Ports whose inbound connections bypass the proxy', example: '9000,9100-9110', valid: ports },
-  'skip-outbound-ports': { description: 'Ports whose outbound connections bypass the proxy', example: '25', valid: ports },
+  'skip-inbound-ports': {
+    description: 'Ports whose inbound connections bypass the proxy',
+    example: '9000,9100-9110',
+    valid: ports,
+  },
+  'skip-outbound-ports': {
+    description: 'Ports whose outbound connections bypass the proxy',
+    example: '25',
+    valid: ports,
+  },
   'opaque-ports': { description: 'Inbound ports carried as TCP without parsing', example: '3306,5432', valid: ports },
   'proxy-cpu-request': { description: 'CPU the proxy requests', example: '100m', valid: quantity },
   'proxy-memory-request': { description: 'Memory the proxy requests', example: '64Mi', valid: quantity },
@@ -53,7 +61,9 @@ export function readSettings(
       const name = key.slice(configPrefix.length);
       if (!Object.hasOwn(settings, name)) warnings.push(`${key}: unknown setting, ignored`);
       else if (!settings[name as SettingName].valid(value)) {
-        warnings.push(`${key}: "${value}" is not valid (for example ${settings[name as SettingName].example}), ignored`);
+        warnings.push(
+          `${key}: "${value}" is not valid (for example ${settings[name as SettingName].example}), ignored`,
+        );
       } else values[name as SettingName] = value;
     }
   }

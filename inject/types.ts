@@ -5,7 +5,12 @@ type Json = any;
 
 /** The part of a workload (or a Pod itself) that injection changes. */
 export interface PodTemplate {
-  metadata?: { name?: string; labels?: Record<string, string>; annotations?: Record<string, string>; [field: string]: Json };
+  metadata?: {
+    name?: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+    [field: string]: Json;
+  };
   spec: { [field: string]: Json };
 }
 

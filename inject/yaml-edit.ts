@@ -68,7 +68,12 @@ export class YamlEditor {
     const count = after.length - before.length;
     const starts = items.map((item, index) => (node.flow ? this.#start(item) : this.#dash(item, node, index)));
     if (count < 0) {
-      this.#remove(items.map((_, index) => index < -count), starts, items.map((item) => item.range![1]), node);
+      this.#remove(
+        items.map((_, index) => index < -count),
+        starts,
+        items.map((item) => item.range![1]),
+        node,
+      );
       return;
     }
     const texts = after.slice(0, count).map((item) => (node.flow ? JSON.stringify(item) : this.#block([item])));
@@ -129,5 +134,7 @@ export class YamlEditor {
 
 /** Node at a path of keys and indices. */
 export function nodeAt(document: Document, path: (string | number)[]): Node | null | undefined {
-  return path.length === 0 ? (document.contents as Node | null) : (document.getIn(path, true) as Node | null | undefined);
+  return path.length === 0
+    ? (document.contents as Node | null)
+    : (document.getIn(path, true) as Node | null | undefined);
 }

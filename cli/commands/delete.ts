@@ -9,7 +9,13 @@ import { parseObjects, readSources } from '../manifests.ts';
 
 const patience = 120_000;
 
-async function gone(kube: KubeClient, type: ResourceType, name: string, namespace: string | undefined, signal: AbortSignal) {
+async function gone(
+  kube: KubeClient,
+  type: ResourceType,
+  name: string,
+  namespace: string | undefined,
+  signal: AbortSignal,
+) {
   const deadline = Date.now() + patience;
   while ((await kube.find(type, name, namespace)) !== undefined) {
     if (Date.now() > deadline) {

@@ -11,7 +11,10 @@ export function register(program: Command, context: Context): void {
     .option('--annotation-only', 'only annotate; the cluster adds the proxy when pods start')
     .option('--image <reference>', 'image of the proxy')
     .option('--trust-domain <name>', 'trust domain of the mesh', 'cluster.local')
-    .addHelpText('after', '\nExamples:\n  mesh inject shop.yaml | mesh apply -f -\n  mesh inject manifests/ > meshed.yaml')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  mesh inject shop.yaml | mesh apply -f -\n  mesh inject manifests/ > meshed.yaml',
+    )
     .action((args: string[], options: { annotationOnly?: boolean; image?: string; trustDomain?: string }) =>
       editManifests(context, args, { ...options, mode: options.annotationOnly ? 'annotate' : 'inject' }),
     );

@@ -26,18 +26,25 @@ const workloads: Record<string, (typeof resources)[keyof typeof resources]> = {
 };
 
 /** Namespace, pod and its application container. */
-async function findPod(kube: KubeClient, target: string): Promise<{ namespace: string; pod: string; container?: string }> {
-  const [kind = '', name] = target === 'control' ? ['deploy', controlName] : target.includes('/') ? target.split('/') : ['pod', target];
+async function findPod(
+  kube: KubeClient,
+  target: string,
+): Promise<{ namespace: string; pod: string; container?: string }> {
+  const [kind = '', name] =
+    target === 'control' ? ['deploy', controlName] : target.includes('/') ? target.split('/') : ['pod', target];
   const namespace = target === 'control' ? controlNamespace : kube.namespace;
   let pod: Awaited<ReturnType<KubeClient['get']>> | undefined;
   if (kind === 'pod' || kind === 'po') {
     pod = await kube.find(resources.pods, name ?? '', namespace);
   } else {
     const type = workloads[kind];
-    if (!type) throw new UsageError(`no logs of "${target}"`, 'POD, deploy/NAME, sts/NAME, ds/NAME, job/NAME or control');
+    if (!type)
+      throw new UsageError(`no logs of "${target}"`, 'POD, deploy/NAME, sts/NAME, ds/NAME, job/NAME or control');
     const workload = await kube.find(type, name ?? '', namespace);
     const labels: Record<string, string> = workload?.spec?.selector?.matchLabels ?? {};
-    const labelSelector = Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(',');
+    const labelSelector = Object.entries(labels)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(',');
     if (labelSelector !== '') [pod] = await kube.list(resources.pods, { namespace, labelSelector });
   }
   if (!pod) {

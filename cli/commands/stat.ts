@@ -64,31 +64,29 @@ export function register(program: Command, context: Context): void {
       const { controlApi } = await import('../control-api.ts');
       const kube = await context.kube();
       const api = await controlApi(kube);
-      try {
-        do {
-          const answer = await query((path) => api.get(path), resources, options, kube.namespace);
-          if (options.watch && io.stdoutIsTerminal && options.output !== 'json') io.write('\x1b[H\x1b[2J');
-          if (options.output === 'json') {
-            const { time, window_seconds, rows: items } = answer;
-            io.write(`${JSON.stringify({ time, window_seconds, items })}\n`);
-          } else if (answer.rows.length > 0) {
-            io.write(renderStat(answer.rows, {
+      do {
+        const answer = await query((path) => api.get(path), resources, options, kube.namespace);
+        if (options.watch && io.stdoutIsTerminal && options.output !== 'json') io.write('\x1b[H\x1b[2J');
+        if (options.output === 'json') {
+          const { time, window_seconds, rows: items } = answer;
+          io.write(`${JSON.stringify({ time, window_seconds, items })}\n`);
+        } else if (answer.rows.length > 0) {
+          io.write(
+            renderStat(answer.rows, {
               wide: options.output === 'wide',
               namespaces: options.allNamespaces === true,
               color: io.stdoutColor,
-            }));
-          }
-          if (answer.rows.every((row) => row.requests_per_second === null && row.tcp_connections === null)) {
-            const where = options.allNamespaces ? 'in any namespace' : `in namespace ${kube.namespace}`;
-            io.note(`no traffic found ${where} in the last ${answer.window_seconds} s`);
-          }
-          if (options.watch) {
-            const { setTimeout: wait } = await import('node:timers/promises');
-            await wait(2000, undefined, { signal });
-          }
-        } while (options.watch && !signal.aborted && !io.closed);
-      } finally {
-        api.close();
-      }
+            }),
+          );
+        }
+        if (answer.rows.every((row) => row.requests_per_second === null && row.tcp_connections === null)) {
+          const where = options.allNamespaces ? 'in any namespace' : `in namespace ${kube.namespace}`;
+          io.note(`no traffic found ${where} in the last ${answer.window_seconds} s`);
+        }
+        if (options.watch) {
+          const { setTimeout: wait } = await import('node:timers/promises');
+          await wait(2000, undefined, { signal });
+        }
+      } while (options.watch && !signal.aborted && !io.closed);
     });
 }

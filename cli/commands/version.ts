@@ -15,11 +15,7 @@ function skew(a: string, b: string): number {
 async function serverVersion(context: Context): Promise<string> {
   const { controlApi } = await import('../control-api.ts');
   const api = await controlApi(await context.kube());
-  try {
-    return (await api.get<ControlStatus>('/v1/status')).version;
-  } finally {
-    api.close();
-  }
+  return (await api.get<ControlStatus>('/v1/status')).version;
 }
 
 /** Rejects after this many milliseconds. */
