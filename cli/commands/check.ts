@@ -1,6 +1,7 @@
 /** `mesh check`: what is wrong with the mesh, and what to do about it. */
 import type { Command } from 'commander';
 import type { KubeClient } from '../../kube/client.ts';
+import type { KubeObject } from '../../kube/types.ts';
 import type { Context } from '../context.ts';
 import { parseDuration } from '../duration.ts';
 import { CliError, docsBase, exitCode, UsageError } from '../errors.ts';
@@ -114,7 +115,7 @@ async function preInstall(context: Context): Promise<Result[]> {
   try {
     return await Promise.all(
       [namespaces, clusterRoles, clusterRoleBindings, mutatingWebhooks].map(async (type): Promise<Result> => {
-        const review = await kube.create(resources.selfSubjectAccessReviews, {
+        const review = await kube.create<KubeObject>(resources.selfSubjectAccessReviews, {
           apiVersion: 'authorization.k8s.io/v1',
           kind: 'SelfSubjectAccessReview',
           metadata: {},
