@@ -47,7 +47,12 @@ export async function writeOrigin(folder: string, port: number): Promise<void> {
 }
 
 /** A pod with host folder `folder` at /bench and the commands as containers. */
-export function podManifest(name: string, folder: string, commands: Record<string, string[]>, labels: Record<string, string> = {}): object {
+export function podManifest(
+  name: string,
+  folder: string,
+  commands: Record<string, string[]>,
+  labels: Record<string, string> = {},
+): object {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -111,13 +116,21 @@ export interface PodStatus {
 }
 
 /** Waits until pods of the namespace `bench` are ready; returns their addresses by name. */
-export async function podsReady(kubectl: (args: string[]) => Promise<string>, names: string[]): Promise<Record<string, string>> {
+export async function podsReady(
+  kubectl: (args: string[]) => Promise<string>,
+  names: string[],
+): Promise<Record<string, string>> {
   const deadline = Date.now() + 60_000;
   while (Date.now() < deadline) {
     const { items } = JSON.parse(await kubectl(['get', 'pods', '-n', 'bench', '-o', 'json'])) as {
-      items: { metadata: { name: string }; status?: { podIP?: string; conditions?: { type: string; status: string }[] } }[];
+      items: {
+        metadata: { name: string };
+        status?: { podIP?: string; conditions?: { type: string; status: string }[] };
+      }[];
     };
-    const ready = items.filter((pod) => pod.status?.conditions?.some((entry) => entry.type === 'Ready' && entry.status === 'True'));
+    const ready = items.filter((pod) =>
+      pod.status?.conditions?.some((entry) => entry.type === 'Ready' && entry.status === 'True'),
+    );
     const ips = Object.fromEntries(ready.map((pod) => [pod.metadata.name, pod.status!.podIP!]));
     if (names.every((name) => ips[name])) return ips;
     await wait(200);

@@ -23,9 +23,19 @@ export interface Objects {
   /** What a PUT does; throws Conflict where metadata.resourceVersion is not the stored one, NotFound. */
   update<T extends KubeObject>(type: ResourceType, object: T): Promise<T>;
   /** Replaces only `.status`, read-modify-write inside; no-op where nothing changes. Returns undefined where the object is gone. */
-  updateStatus<T extends KubeObject>(type: ResourceType, name: string, namespace: string | undefined, change: (status: T['status'], object: T) => T['status']): Promise<T | undefined>;
+  updateStatus<T extends KubeObject>(
+    type: ResourceType,
+    name: string,
+    namespace: string | undefined,
+    change: (status: T['status'], object: T) => T['status'],
+  ): Promise<T | undefined>;
   /** What a DELETE does: pods get a deletionTimestamp and stay until the runtime calls `remove`. No error where it is gone. */
-  delete(type: ResourceType, name: string, namespace?: string, options?: { gracePeriodSeconds?: number; propagation?: 'Foreground' | 'Background' | 'Orphan' }): Promise<void>;
+  delete(
+    type: ResourceType,
+    name: string,
+    namespace?: string,
+    options?: { gracePeriodSeconds?: number; propagation?: 'Foreground' | 'Background' | 'Orphan' },
+  ): Promise<void>;
   /** Takes a terminated pod (or any object whose finalizers are done) out of the store. */
   remove(type: ResourceType, name: string, namespace?: string, uid?: string): Promise<void>;
   /** Every object there is as ADDED, then each change; returns the way to stop. Listeners run synchronously after the write. */
@@ -37,9 +47,27 @@ export interface Objects {
 /** What the API server asks of the pod runtime. */
 export interface PodRuntime {
   /** File or stream with the log of a container; throws NotFound where there is none. */
-  logs(namespace: string, pod: string, options: { container: string; follow: boolean; tailLines?: number; previous?: boolean; sinceSeconds?: number; timestamps?: boolean }, signal: AbortSignal): NodeJS.ReadableStream;
+  logs(
+    namespace: string,
+    pod: string,
+    options: {
+      container: string;
+      follow: boolean;
+      tailLines?: number;
+      previous?: boolean;
+      sinceSeconds?: number;
+      timestamps?: boolean;
+    },
+    signal: AbortSignal,
+  ): NodeJS.ReadableStream;
   /** Starts a command in a running container. */
-  exec(namespace: string, pod: string, container: string, command: string[], options: { tty: boolean }): Promise<import('node:child_process').ChildProcess>;
+  exec(
+    namespace: string,
+    pod: string,
+    container: string,
+    command: string[],
+    options: { tty: boolean },
+  ): Promise<import('node:child_process').ChildProcess>;
   /** A connection to a port on the pod's loopback (or address). */
   connect(namespace: string, pod: string, port: number): Promise<import('node:stream').Duplex>;
 }

@@ -10,7 +10,7 @@ async function cruise(): Promise<{ failed: boolean; output: string; modules: num
     reject: false,
     all: true,
   });
-  const modules = Number(/\((\d+) modules/.exec(result.all)?.[1] ?? 0);
+  const modules = Number(/(\d+) modules/.exec(result.all)?.[1] ?? 0);
   return { failed: result.exitCode !== 0, output: result.all, modules };
 }
 
