@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander';
 import type { KubeClient } from '../kube/client.ts';
 import * as apply from './commands/apply.ts';
+import * as check from './commands/check.ts';
 import * as completion from './commands/completion.ts';
 import * as deletion from './commands/delete.ts';
 import * as inject from './commands/inject.ts';
@@ -80,6 +81,7 @@ export function buildProgram(io: Io, signal: AbortSignal): { program: Command; c
   for (const { register } of [
     install,
     uninstall,
+    check,
     inject,
     uninject,
     apply,
