@@ -35,5 +35,12 @@ await rm('dist', { recursive: true, force: true });
 await Promise.all([
   build({ ...common, entryPoints: entries }),
   // Split, so that a command loads only what it uses: `mesh version` stays under 100 ms.
-  build({ ...common, entryPoints: { cli: 'cli/main.ts' }, splitting: true, chunkNames: 'cli-[name]-[hash]' }),
+  build({
+    ...common,
+    entryPoints: { cli: 'cli/main.ts' },
+    splitting: true,
+    chunkNames: 'cli-[name]-[hash]',
+    // Its ES modules: a CommonJS package imported on demand would come without its names.
+    alias: { yaml: './node_modules/yaml/browser/index.js' },
+  }),
 ]);
