@@ -15,7 +15,7 @@ function binary(): string | undefined {
 }
 
 const tls = (side: 'client' | 'server') => ({
-  tls_params: { tls_minimum_protocol_version: 'TLSv1_3' },
+  tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
   tls_certificates: [
     { certificate_chain: { filename: `/bench/${side}.crt` }, private_key: { filename: `/bench/${side}.key` } },
   ],

@@ -3,7 +3,7 @@ import { clientPort, originPort, type Peer, tlsPort } from './peer.ts';
 
 const head = `global
   nbthread 1
-  maxconn 20000
+  maxconn 1000
   log stdout format raw local0 emerg
 defaults
   mode http
