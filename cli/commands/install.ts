@@ -23,7 +23,7 @@ export function register(program: Command, context: Context): void {
     .summary('Install the mesh')
     .description('Install the control plane on the configured cluster, or start a local mesh on this machine.')
     .option('-o, --output <format>', 'print the objects instead of applying them: yaml')
-    .option('--dry-run', 'ask the cluster to check the objects, change nothing')
+    .option('--dry-run', 'list the objects that would be applied, change nothing')
     .option('--wait <duration>', 'how long to wait for the control plane', '5m')
     .option('--trust-domain <domain>', 'trust domain of the identities', defaultTrustDomain)
     .option('--image <reference>', 'image of the mesh', `${imageRepository}:${version}`)
