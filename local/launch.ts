@@ -17,7 +17,7 @@ const startTimeout = 30_000;
 
 /** A start or a stop that cannot go on; the CLI turns it into its own error. */
 export class LocalMeshError extends Error {
-  /** Stable: no-nft, no-root, no-tool, state-corrupt, port-in-use, overlay-missing, busy, start-failed, start-timeout. */
+  /** Stable: no-nft, no-root, no-tool, state-corrupt, port-in-use, overlay-missing, busy, not-built, start-failed, start-timeout. */
   readonly code: string;
   readonly fix: string;
 
@@ -155,6 +155,9 @@ async function endRecorded(paths: LocalPaths, files: string[], grace: number): P
 async function installPrograms(state: string): Promise<string> {
   const here = dirname(fileURLToPath(import.meta.url));
   const built = existsSync(join(here, 'supervisor.js')) ? here : join(here, '../dist');
+  if (!existsSync(join(built, 'supervisor.js'))) {
+    throw new LocalMeshError('not-built', `The mesh's own programs are not in ${built}.`, 'Run `npm run build` first.');
+  }
   const target = join(state, 'image/opt/mesh');
   await mkdir(target, { recursive: true, mode: 0o755 });
   const place = async (source: string, name: string): Promise<void> => {
