@@ -79,7 +79,7 @@ async function runAll(): Promise<void> {
     ['apply', '-f', '-'],
     JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'bench' } }),
   );
-  const targets = new Map<Peer, { url: string; network: string }>();
+  const targets = new Map<Peer, Target>();
   for (const peer of peers) targets.set(peer, await deploy(peer, kubectl));
   for (let round = 0; round < rounds; round++) {
     for (const count of connections) {
@@ -94,10 +94,15 @@ async function runAll(): Promise<void> {
   }
 }
 
-async function deploy(
-  peer: Peer,
-  kubectl: (args: string[]) => Promise<string>,
-): Promise<{ url: string; network: string }> {
+interface Target {
+  url: string;
+  /** A process in the client's pod, to run the load generator beside. */
+  pid: number;
+  /** Network namespaces of both pods: only their processes are counted. */
+  networks: string[];
+}
+
+async function deploy(peer: Peer, kubectl: (args: string[]) => Promise<string>): Promise<Target> {
   const name = peer.name.toLowerCase();
   const folder = path.join(home, name);
   await mkdir(folder, { mode: 0o755 });
@@ -118,7 +123,20 @@ async function deploy(
     try {
       return (await podsReady(kubectl, [pod]))[pod]!;
     } catch (error) {
-      const log = await execa('kubectl', ['--kubeconfig', path.join(home, 'state/kubeconfig'), 'logs', '-n', 'bench', pod, '--all-containers', '--tail=5'], { reject: false });
+      const log = await execa(
+        'kubectl',
+        [
+          '--kubeconfig',
+          path.join(home, 'state/kubeconfig'),
+          'logs',
+          '-n',
+          'bench',
+          pod,
+          '--all-containers',
+          '--tail=5',
+        ],
+        { reject: false },
+      );
       throw new Error(`${(error as Error).message}; its log ends:\n${log.stdout}${log.stderr}`);
     }
   };
@@ -146,9 +164,10 @@ async function deploy(
     peer === mesh
       ? JSON.parse(await kubectl(['get', 'service', 'origin', '-n', 'bench', '-o', 'json'])).spec.clusterIP
       : `127.0.0.1:${clientPort}`;
-  const target = { url: `http://${address}/`, network: sleeper.network };
-  await waitFor(sleeper.pid, target.url, peer.name);
-  return { ...target, network: String(sleeper.pid) };
+  const url = `http://${address}/`;
+  await waitFor(sleeper.pid, url, peer.name);
+  const nginx = await processes(`env BENCH=${marker}`);
+  return { url, pid: sleeper.pid, networks: [sleeper.network, ...nginx.map((one) => one.network)] };
 }
 
 async function waitFor(pid: number, url: string, name: string): Promise<void> {
@@ -165,7 +184,10 @@ async function waitFor(pid: number, url: string, name: string): Promise<void> {
 }
 
 /** All processes of the pair's proxies: the client's and the server's. */
-async function proxies(peer: Peer): Promise<{ cpu: number; rss: number; private: number; count: number }> {
+async function proxies(
+  peer: Peer,
+  networks: string[],
+): Promise<{ cpu: number; rss: number; private: number; count: number }> {
   const text =
     peer === mesh
       ? '/opt/mesh/proxy.js'
@@ -174,6 +196,7 @@ async function proxies(peer: Peer): Promise<{ cpu: number; rss: number; private:
     (one) => !/^(sh|unshare|nsenter|setpriv)/.test(path.basename(one.command.split(' ', 1)[0]!)),
   );
   if (peer === httpProxy) found = found.filter((one) => /^\S*node /.test(one.command));
+  found = found.filter((one) => networks.includes(one.network));
   const sum = (field: 'cpu' | 'rss' | 'private') => found.reduce((total, one) => total + one[field], 0);
   return {
     cpu: sum('cpu'),
@@ -183,7 +206,7 @@ async function proxies(peer: Peer): Promise<{ cpu: number; rss: number; private:
   };
 }
 
-async function load(peer: Peer, target: { url: string; network: string }, count: number): Promise<Sample> {
+async function load(peer: Peer, target: Target, count: number): Promise<Sample> {
   const wrk = (time: number) =>
     execa('nsenter', [
       '-t',
@@ -200,9 +223,9 @@ async function load(peer: Peer, target: { url: string; network: string }, count:
       target.url,
     ]);
   await wrk(1);
-  const before = await proxies(peer);
+  const before = await proxies(peer, target.networks);
   const { stdout } = await wrk(seconds);
-  const after = await proxies(peer);
+  const after = await proxies(peer, target.networks);
   const number = (pattern: RegExp) => Number(pattern.exec(stdout)?.[1] ?? Number.NaN);
   const milliseconds = (label: string) => {
     const match = new RegExp(`${label}\\s+([\\d.]+)(us|ms|s)`).exec(stdout);
