@@ -36,12 +36,25 @@ export function configuredFiles(globals: GlobalOptions, env: Io['env']): string[
   return existsSync(usual) ? [usual] : [];
 }
 
-/** A file named by nobody that has no current context configures nothing. */
+/**
+ * Whether a cluster is configured: named by a flag or KUBECONFIG, or a usual kubeconfig with anything in it.
+ * A file that is empty, as `kubectl config unset` leaves it, configures nothing; a broken one is an error later.
+ */
 async function meant(files: string[], globals: GlobalOptions, env: Io['env']): Promise<boolean> {
   if (files.length === 0) return false;
   if (globals.kubeconfig || env.KUBECONFIG || globals.context) return true;
   const { readFile } = await import('node:fs/promises');
-  return /^current-context:\s*["']?[^\s"']/m.test(await readFile(files[0]!, 'utf8'));
+  const { parseDocument } = await import('yaml');
+  // YAML holds JSON too. What cannot be read was meant all the same.
+  const text = await readFile(files[0]!, 'utf8').catch(() => undefined);
+  if (text === undefined) return true;
+  const document = parseDocument(text);
+  if (document.errors.length > 0) return true;
+  const config: unknown = document.toJS();
+  if (config === null || config === undefined) return false;
+  if (typeof config !== 'object') return true;
+  const { clusters, contexts, 'current-context': current } = config as Record<string, unknown>;
+  return [clusters, contexts].some((list) => Array.isArray(list) && list.length > 0) || Boolean(current);
 }
 
 /** Whether commands act on the local mesh, running or not. */

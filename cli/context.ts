@@ -20,6 +20,8 @@ export interface Context {
    * Throws CliError `local-mesh-not-running` where neither is there, `cluster-unreachable` where it does not answer.
    */
   kube(): Promise<KubeClient>;
+  /** What kube() answered, where it was asked. */
+  connected(): Promise<KubeClient> | undefined;
   now(): Date;
   /** Aborted by Ctrl-C. */
   signal: AbortSignal;

@@ -70,6 +70,7 @@ export function buildProgram(io: Io, signal: AbortSignal): { program: Command; c
       client ??= import('./connect.ts').then(({ connectKube }) => connectKube(context.globals, io, io.env));
       return client;
     },
+    connected: () => client,
     now: () => new Date(),
     signal,
   };

@@ -1,5 +1,6 @@
 /** What `mesh stat` is asked for: resources and a window of time. */
 import { UsageError } from './errors.ts';
+import { nearest } from './nearest.ts';
 
 const kinds: Record<string, string[]> = {
   deployment: ['deploy', 'deployments'],
@@ -22,7 +23,7 @@ export interface Resource {
 function kindOf(word: string): string {
   const lower = word.toLowerCase();
   for (const [kind, aliases] of Object.entries(kinds)) if (kind === lower || aliases.includes(lower)) return kind;
-  const close = Object.keys(kinds).find((kind) => kind.startsWith(lower.slice(0, 3)));
+  const close = nearest(lower, Object.entries(kinds).flat(2));
   const suggestion = close === undefined ? '' : ` (did you mean ${close}?)`;
   throw new UsageError(`unknown resource type "${word}"${suggestion}`, `one of ${Object.keys(kinds).join(', ')}`);
 }

@@ -21,6 +21,8 @@ export interface Check {
   category: string;
   description: string;
   fix: string;
+  /** Passes by itself once what is starting has started; nothing else is waited for. */
+  retryable?: true;
   /** Only with --proxy. */
   proxy?: true;
   /** Resolves when all is well. @throws CheckWarning, or Error saying what is wrong */
@@ -54,6 +56,7 @@ export const checks: Check[] = [
   {
     id: 'control-available',
     category: 'mesh-control-plane',
+    retryable: true,
     description: `deploy/${controlName} is available and its pods are ready`,
     fix: `Look at \`kubectl -n ${controlNamespace} describe pod\`.`,
     run: async (context) => {
@@ -85,6 +88,7 @@ export const checks: Check[] = [
   {
     id: 'webhook-ready',
     category: 'mesh-webhook',
+    retryable: true,
     description: 'the injector is registered and its certificate is valid',
     fix: 'Run `mesh install` again, then read the log of the control plane.',
     run: async (context) => {
@@ -110,6 +114,7 @@ export const checks: Check[] = [
     category: 'mesh-data-plane',
     description: 'pods with a proxy are ready, and no pod lacks one',
     fix: 'Restart the workloads that are named.',
+    retryable: true,
     proxy: true,
     run: async (context) => {
       const kube = await context.kube();

@@ -1,6 +1,5 @@
 /** `mesh check`: what is wrong with the mesh, and what to do about it. */
-import type { Command } from 'commander';
-import type { KubeClient } from '../../kube/client.ts';
+import { type Command, Option } from 'commander';
 import type { KubeObject } from '../../kube/types.ts';
 import type { Context } from '../context.ts';
 import { parseDuration } from '../duration.ts';
@@ -16,7 +15,7 @@ interface Flags {
 interface Result {
   id: string;
   description: string;
-  result: 'success' | 'warning' | 'error';
+  result: 'success' | 'warning' | 'error' | 'skipped';
   error?: string;
   hint?: string;
   fix?: string;
@@ -29,8 +28,8 @@ export function register(program: Command, context: Context): void {
     .description('Check the cluster and the mesh, and say how to fix what is wrong.')
     .option('--pre', 'check whether the mesh can be installed')
     .option('--proxy', 'check the proxies too')
-    .option('-o, --output <format>', 'table, short or json', 'table')
-    .option('--wait <duration>', 'how long to wait for checks to pass', '5m')
+    .addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'short', 'json']).default('table'))
+    .option('--wait <duration>', 'how long to wait for what is still starting', '30s')
     .addHelpText('after', '\nExamples:\n  mesh check\n  mesh check --proxy -o json')
     .action((flags: Flags) => check(flags, context));
 }
@@ -39,9 +38,6 @@ async function check(flags: Flags, context: Context): Promise<void> {
   const { io } = context;
   const wait = parseDuration(flags.wait);
   if (wait === undefined) throw new UsageError(`--wait "${flags.wait}" is not a duration.`, 'Use for example 5m.');
-  if (!['table', 'short', 'json'].includes(flags.output)) {
-    throw new UsageError(`--output "${flags.output}" is not known.`, 'Use table, short or json.');
-  }
   const categories: { categoryName: string; checks: Result[] }[] = [];
   const add = (category: string, result: Result): void => {
     const last = categories.at(-1);
@@ -66,34 +62,42 @@ async function runAll(
 ): Promise<void> {
   const { checks, CheckWarning } = await import('../checks/index.ts');
   const { setTimeout: delay } = await import('node:timers/promises');
-  const kube: KubeClient = await context.kube();
   const deadline = performance.now() + wait;
+  const connected = { kube: () => context.kube(), now: () => context.now() };
+  let failed = false;
   try {
     for (const one of checks.filter((each) => flags.proxy || !each.proxy)) {
       const { id, description, fix } = one;
+      if (failed) {
+        add(one.category, { id, description, result: 'skipped' });
+        continue;
+      }
       for (let said = ''; ; ) {
         try {
-          await one.run({ kube: async () => kube, now: () => context.now() });
+          await one.run(connected);
           add(one.category, { id, description, result: 'success' });
           break;
         } catch (error) {
+          context.signal.throwIfAborted();
           const why = error instanceof Error ? error.message : String(error);
           const warning = error instanceof CheckWarning;
-          // What is not installed does not come by waiting.
-          if (warning || one.category === 'mesh-existence' || performance.now() > deadline) {
+          if (warning || !one.retryable || performance.now() > deadline) {
             const hint = `${docsBase}/checks#${id}`;
-            add(one.category, { id, description, result: warning ? 'warning' : 'error', error: why, hint, fix });
-            if (!warning) return;
+            const better = error instanceof CliError ? (error.fix ?? fix) : fix;
+            const result = warning ? 'warning' : 'error';
+            add(one.category, { id, description, result, error: why, hint, fix: better });
+            failed = !warning;
             break;
           }
           if (why !== said) context.io.note(`Waiting: ${description}: ${why}`);
           said = why;
-          await delay(1_000, undefined, { signal: context.signal });
+          await delay(500, undefined, { signal: context.signal });
         }
       }
     }
   } finally {
-    kube.close();
+    // A connection that failed is the first check's result, and has nothing to close.
+    (await context.connected()?.catch(() => undefined))?.close();
   }
 }
 
@@ -139,14 +143,16 @@ function screen(
   short: boolean,
   unicode: boolean,
 ): string {
-  const marks = unicode ? { success: '✓', warning: '‼', error: '✗' } : { success: 'ok', warning: '!!', error: 'x' };
+  const marks = unicode
+    ? { success: '✓', warning: '‼', error: '✗', skipped: '-' }
+    : { success: 'ok', warning: '!!', error: 'x', skipped: '-' };
   const lines: string[] = [];
   for (const { categoryName, checks } of categories) {
     const shown = checks.filter((one) => !short || one.result !== 'success');
     if (shown.length === 0) continue;
     lines.push(categoryName, '-'.repeat(categoryName.length));
     for (const one of shown) {
-      lines.push(`${marks[one.result]} ${one.description}`);
+      lines.push(`${marks[one.result]} ${one.description}${one.result === 'skipped' ? ' (skipped)' : ''}`);
       for (const more of [one.error, one.fix, one.hint]) if (more) lines.push(`    ${more}`);
     }
     lines.push('');
