@@ -210,7 +210,7 @@ async function load(peer: Peer, target: Target, count: number): Promise<Sample> 
   const wrk = (time: number) =>
     execa('nsenter', [
       '-t',
-      target.network,
+      String(target.pid),
       '--net',
       'wrk',
       '-t',
