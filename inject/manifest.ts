@@ -1,10 +1,11 @@
 /** Injects every workload of a YAML or JSON text in place, and takes it out again. */
 import { isDeepStrictEqual } from 'node:util';
-import { parseAllDocuments } from 'yaml';
+import { type Document, LineCounter, parseAllDocuments } from 'yaml';
 import { injectAnnotation } from '../protocol/names.ts';
-import { injectPod, uninjectPod } from './pod.ts';
+import type { InjectCode } from './codes.ts';
+import { annotate, injectPod, unannotate, uninjectPod } from './pod.ts';
 import type { InjectOptions, PodTemplate } from './types.ts';
-import { LayoutError, nodeAt, YamlEditor } from './yaml-edit.ts';
+import { applyEdits, type Edit, LayoutError, nodeAt, YamlEditor } from './yaml-edit.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of any kind pass through
 type Json = any;
@@ -14,7 +15,7 @@ export interface ObjectReport {
   object: string;
   outcome: 'injected' | 'uninjected' | 'unchanged' | 'skipped' | 'failed';
   reason?: string;
-  code?: string;
+  code?: InjectCode;
   warnings: string[];
 }
 
@@ -30,6 +31,17 @@ export class ManifestError extends Error {
 export interface ManifestOptions extends Omit<InjectOptions, 'explicit' | 'namespaceAnnotations'> {
   mode: 'inject' | 'uninject' | 'annotate';
   defaultNamespace?: string;
+  /** Namespace annotations of all inputs of one call; by default those in this text. */
+  namespaces?: ReadonlyMap<string, Record<string, string>>;
+}
+
+type Path = (string | number)[];
+
+interface Parsed {
+  document: Document;
+  /** Where its content starts. */
+  line: number;
+  value: Json;
 }
 
 const templatePaths: Record<string, string[]> = {
@@ -45,82 +57,192 @@ const templatePaths: Record<string, string[]> = {
 
 const at = (value: Json, path: readonly (string | number)[]): Json => path.reduce((found, key) => found?.[key], value);
 
-function* objectsOf(value: Json): Generator<{ object: Json; path: (string | number)[] }> {
+function* objectsOf(value: Json, path: Path = []): Generator<{ object: Json; path: Path }> {
   if (value?.kind === 'List' && Array.isArray(value.items)) {
-    for (const [index, object] of value.items.entries()) yield { object, path: ['items', index] };
-  } else if (value !== null && typeof value === 'object') yield { object: value, path: [] };
+    for (const [index, object] of value.items.entries()) yield* objectsOf(object, [...path, 'items', index]);
+  } else if (value !== null && typeof value === 'object') yield { object: value, path };
 }
 
-export function editManifest(source: string, options: ManifestOptions): { text: string; reports: ObjectReport[] } {
-  const documents = parseAllDocuments(source, { keepSourceTokens: true });
-  const values: Json[] = [];
-  for (const document of documents) {
+function parse(source: string): Parsed[] {
+  const lines = new LineCounter();
+  // kubectl reads merge keys (<<) too
+  return parseAllDocuments(source, { keepSourceTokens: true, merge: true, lineCounter: lines }).map((document) => {
+    const line = lines.linePos(document.contents?.range?.[0] ?? document.range[0]).line;
     const [error] = document.errors;
-    if (error) throw new ManifestError(error.linePos?.[0].line ?? 1, (error.message.split(' at line')[0] ?? '').trim());
-    values.push(document.toJS());
-  }
-  const namespaces = new Map<string, Record<string, string>>();
-  for (const value of values) {
-    for (const { object } of objectsOf(value)) {
-      if (object?.kind === 'Namespace') namespaces.set(object.metadata?.name, object.metadata?.annotations ?? {});
+    if (error) throw new ManifestError(error.linePos?.[0].line ?? line, firstLine(error.message));
+    try {
+      return { document, line, value: document.toJS() };
+    } catch (error) {
+      // an alias without its anchor, or aliases that unfold without end
+      throw new ManifestError(line, firstLine((error as Error).message));
     }
-  }
-  const reports: ObjectReport[] = [];
-  const editor = new YamlEditor(source);
-  for (const [index, document] of documents.entries()) {
-    for (const { object, path } of objectsOf(values[index])) {
-      if (typeof object?.kind !== 'string') continue;
-      const name: string = object.metadata?.name ?? object.metadata?.generateName ?? 'unnamed';
-      const kind = object.kind.toLowerCase();
-      const report: ObjectReport = { object: `${kind}/${name}`, outcome: 'skipped', warnings: [] };
-      reports.push(report);
-      const templatePath = Object.hasOwn(templatePaths, object.kind) ? templatePaths[object.kind] : undefined;
-      const annotates = options.mode === 'annotate' && object.kind === 'Namespace';
-      if (!templatePath && !annotates) {
-        report.reason = 'not a workload';
-        continue;
-      }
-      const full = [...path, ...(templatePath ?? [])];
-      const before: Json = at(object, templatePath ?? []);
-      if (before === null || typeof before !== 'object' || (!annotates && typeof before.spec !== 'object')) {
-        Object.assign(report, { outcome: 'failed', code: 'no-containers', reason: 'it has no pod template' });
-        continue;
-      }
-      let after: Json = before;
-      if (options.mode === 'uninject') after = uninjectPod(before as PodTemplate);
-      else if (options.mode === 'annotate') {
-        const annotations = { ...before.metadata?.annotations, [injectAnnotation]: 'enabled' };
-        after = { ...before, metadata: { ...before.metadata, annotations } };
-      } else {
-        const annotations = namespaces.get(object.metadata?.namespace ?? options.defaultNamespace ?? 'default');
-        const owner = { kind, name };
-        const result = injectPod(before, owner, {
-          ...options,
-          explicit: true,
-          ...(annotations === undefined ? {} : { namespaceAnnotations: annotations }),
-        });
-        report.warnings = result.warnings;
-        if (result.outcome !== 'injected') {
-          Object.assign(report, { outcome: result.outcome, code: result.code, reason: result.reason });
-          continue;
-        }
-        after = result.template;
-      }
-      if (isDeepStrictEqual(before, after)) {
-        report.outcome = 'unchanged';
-        report.reason = options.mode === 'uninject' ? 'has no proxy' : 'already so';
-        continue;
-      }
-      const mark = editor.edits.length;
-      try {
-        editor.change(nodeAt(document, full), before, after);
-        report.outcome = options.mode === 'uninject' ? 'uninjected' : 'injected';
-      } catch (error) {
-        if (!(error instanceof LayoutError)) throw error;
-        editor.edits.splice(mark);
-        Object.assign(report, { outcome: 'failed', code: 'yaml-layout', reason: error.message });
+  });
+}
+
+const firstLine = (message: string) => (message.split(/ at line|\n/)[0] ?? '').trim();
+
+/** Annotations of every Namespace in the texts, by name; a broken text has none (`editManifest` reports it). */
+export function namespaceAnnotations(sources: readonly string[]): Map<string, Record<string, string>> {
+  const found = new Map<string, Record<string, string>>();
+  for (const source of sources) {
+    let parsed: Parsed[] = [];
+    try {
+      parsed = parse(source);
+    } catch (error) {
+      if (!(error instanceof ManifestError)) throw error;
+    }
+    for (const { value } of parsed) {
+      for (const { object } of objectsOf(value)) {
+        if (object.kind === 'Namespace') found.set(object.metadata?.name, object.metadata?.annotations ?? {});
       }
     }
   }
-  return { text: editor.result(), reports };
+  return found;
+}
+
+/** The intended template of one object, or why there is none. */
+function intend(object: Json, before: Json, namespaced: Record<string, string> | undefined, options: ManifestOptions) {
+  const kind: string = object.kind.toLowerCase();
+  const name: string = object.metadata?.name ?? object.metadata?.generateName ?? 'unnamed';
+  if (options.mode === 'uninject') {
+    const annotated = unannotate(before);
+    return { after: object.kind === 'Namespace' ? annotated : uninjectPod(annotated as PodTemplate), warnings: [] };
+  }
+  if (object.kind === 'Namespace') {
+    if (before.metadata?.annotations?.[injectAnnotation] !== 'disabled')
+      return { after: annotate(before), warnings: [] };
+    const reason = `${injectAnnotation} is disabled`;
+    return { refusal: { outcome: 'skipped', code: 'annotation-disabled', reason } as const, warnings: [] };
+  }
+  const result = injectPod(
+    before,
+    { kind, name },
+    { ...options, explicit: true, ...(namespaced === undefined ? {} : { namespaceAnnotations: namespaced }) },
+  );
+  const { warnings } = result;
+  if (result.outcome !== 'injected') {
+    const { outcome, code, reason } = result;
+    return { refusal: { outcome, code, reason }, warnings };
+  }
+  return { after: options.mode === 'annotate' ? annotate(before) : result.template, warnings };
+}
+
+/** The value with another one at a path. */
+function replaced(value: Json, path: Path, part: Json): Json {
+  const [key, ...rest] = path;
+  if (key === undefined) return part;
+  const copy = Array.isArray(value) ? [...value] : { ...value };
+  copy[key] = replaced(value[key], rest, part);
+  return copy;
+}
+
+/** True where the text reads back as exactly these values. */
+function readsAs(text: string, values: readonly Json[]): boolean {
+  try {
+    return isDeepStrictEqual(
+      parse(text).map(({ value }) => value),
+      values,
+    );
+  } catch (error) {
+    if (!(error instanceof ManifestError)) throw error;
+    return false;
+  }
+}
+
+/**
+ * Edits one text. What was written is read back and compared with what was meant: a document that would
+ * read otherwise stays as it was, and its objects fail. Throws ManifestError where the YAML is broken.
+ */
+export function editManifest(source: string, options: ManifestOptions): { text: string; reports: ObjectReport[] } {
+  const parsed = parse(source);
+  const namespaces = options.namespaces ?? namespaceAnnotations([source]);
+  const drafts = parsed.map((one) => draft(source, one, namespaces, options));
+  const originals = parsed.map(({ value }) => value);
+  const text = () =>
+    applyEdits(
+      source,
+      drafts.flatMap(({ edits }) => edits),
+    );
+  const intended = () => drafts.map(({ value }) => value);
+  if (!readsAs(text(), intended())) {
+    const whole = drafts.map(({ edits, value }, index) =>
+      readsAs(applyEdits(source, edits), originals.with(index, value)),
+    );
+    for (const [index, one] of drafts.entries())
+      if (!whole[index]) withdraw(one, originals[index], index, parsed[index]!);
+    if (!readsAs(text(), intended())) {
+      drafts.forEach((one, index) => {
+        withdraw(one, originals[index], index, parsed[index]!);
+      });
+    }
+  }
+  return { text: text(), reports: drafts.flatMap(({ reports }) => reports) };
+}
+
+interface Draft {
+  edits: Edit[];
+  value: Json;
+  reports: ObjectReport[];
+}
+
+/** Leaves a document as it was and says so. */
+function withdraw(one: Draft, original: Json, index: number, { line }: Parsed): void {
+  one.edits = [];
+  one.value = original;
+  for (const report of one.reports) {
+    if (report.outcome !== 'injected' && report.outcome !== 'uninjected') continue;
+    const reason = `document ${index + 1} (line ${line}) is laid out in a way that cannot be edited safely; write it plainly`;
+    Object.assign(report, { outcome: 'failed', code: 'yaml-layout', reason });
+  }
+}
+
+function draft(
+  source: string,
+  { document, value }: Parsed,
+  namespaces: ReadonlyMap<string, Record<string, string>>,
+  options: ManifestOptions,
+): Draft {
+  const editor = new YamlEditor(source, document);
+  const result: Draft = { edits: editor.edits, value, reports: [] };
+  for (const { object, path } of objectsOf(value)) {
+    if (typeof object?.kind !== 'string') continue;
+    const name: string = object.metadata?.name ?? object.metadata?.generateName ?? 'unnamed';
+    const report: ObjectReport = { object: `${object.kind.toLowerCase()}/${name}`, outcome: 'skipped', warnings: [] };
+    result.reports.push(report);
+    const isNamespace = options.mode !== 'inject' && object.kind === 'Namespace';
+    const templatePath = isNamespace ? [] : Object.hasOwn(templatePaths, object.kind) && templatePaths[object.kind];
+    if (!templatePath) {
+      Object.assign(report, { code: 'not-a-workload', reason: 'not a workload' });
+      continue;
+    }
+    const before = at(object, templatePath);
+    if (!isNamespace && (typeof before?.spec !== 'object' || before.spec === null)) {
+      Object.assign(report, { outcome: 'failed', code: 'no-containers', reason: 'it has no pod template' });
+      continue;
+    }
+    const namespace = object.metadata?.namespace ?? options.defaultNamespace ?? 'default';
+    const { after, refusal, warnings } = intend(object, before, namespaces.get(namespace), options);
+    report.warnings = warnings;
+    if (refusal) {
+      Object.assign(report, refusal);
+      continue;
+    }
+    if (isDeepStrictEqual(before, after)) {
+      const reason = options.mode === 'uninject' ? 'has no proxy' : 'already so';
+      Object.assign(report, { outcome: 'unchanged', reason });
+      continue;
+    }
+    const mark = editor.edits.length;
+    const full = [...path, ...templatePath];
+    try {
+      editor.change(nodeAt(document, full), before, after);
+      report.outcome = options.mode === 'uninject' ? 'uninjected' : 'injected';
+      result.value = replaced(result.value, full, after);
+    } catch (error) {
+      if (!(error instanceof LayoutError)) throw error;
+      editor.edits.splice(mark);
+      Object.assign(report, { outcome: 'failed', code: 'yaml-layout', reason: error.message });
+    }
+  }
+  return result;
 }

@@ -6,12 +6,15 @@ import {
   proxyVersionAnnotation,
   workloadAnnotation,
 } from '../protocol/names.ts';
+import type { InjectCode } from './codes.ts';
 import { initStep, meshContainers, meshVolumes, proxySidecar, volumes } from './containers.ts';
 import { readSettings } from './settings.ts';
 import type { InjectOptions, InjectResult, PodOwner, PodTemplate } from './types.ts';
 
 /** Names the fields injection had to create (`labels`) or fill (`labels=null`), for uninject to put back. */
 const createdAnnotation = 'mesh.dev/created';
+/** Says that `mesh inject --annotation-only` was here, and which fields it had to create. */
+const annotatedAnnotation = 'mesh.dev/annotated';
 const ownAnnotations = [proxyVersionAnnotation, workloadAnnotation, createdAnnotation];
 
 interface Container {
@@ -35,7 +38,7 @@ export function injectPod(template: PodTemplate, owner: PodOwner, options: Injec
   const annotations = template.metadata?.annotations ?? {};
   const namespaced = options.namespaceAnnotations ?? {};
   const { values, warnings } = readSettings(namespaced, annotations);
-  const no = (outcome: 'unchanged' | 'skipped' | 'failed', code: string, reason: string): InjectResult => ({
+  const no = (outcome: 'unchanged' | 'skipped' | 'failed', code: InjectCode, reason: string): InjectResult => ({
     outcome,
     code,
     reason,
@@ -73,17 +76,7 @@ export function injectPod(template: PodTemplate, owner: PodOwner, options: Injec
     }
   }
 
-  const created: string[] = [];
-  const note = (holder: Record<string, unknown> | undefined | null, key: string) => {
-    if (holder === undefined || holder === null || !Object.hasOwn(holder, key)) created.push(key);
-    else if (holder[key] === null) created.push(`${key}=null`);
-  };
-  note({ ...template }, 'metadata');
-  note(template.metadata, 'labels');
-  note(template.metadata, 'annotations');
-  note(spec, 'initContainers');
-  note(spec, 'volumes');
-
+  const created = [...missing(template), ...missingIn(spec, ['initContainers', 'volumes'])];
   return {
     outcome: 'injected',
     warnings,
@@ -112,29 +105,73 @@ export function injectPod(template: PodTemplate, owner: PodOwner, options: Injec
   };
 }
 
+/** Which of `keys` the holder lacks (`labels`) or has without a value (`labels=null`). */
+function missingIn(holder: object | undefined | null, keys: readonly string[]): string[] {
+  const fields = { ...holder } as Record<string, unknown>;
+  return keys.flatMap((key) => {
+    if (!Object.hasOwn(fields, key)) return [key];
+    return fields[key] === null ? [`${key}=null`] : [];
+  });
+}
+
+function missing(template: Annotated, keys = ['labels', 'annotations']): string[] {
+  return [...missingIn(template, ['metadata']), ...missingIn(template.metadata, keys)];
+}
+
+type Annotated = Pick<PodTemplate, 'metadata'>;
+
+/** Asks the webhook for the proxy (`--annotation-only`), on a pod template or a Namespace. */
+export function annotate<T extends Annotated>(template: T): T {
+  if (template.metadata?.annotations?.[injectAnnotation] === 'enabled') return template;
+  const created = ['inject', ...missing(template, ['annotations'])].join(',');
+  const annotations = {
+    [injectAnnotation]: 'enabled',
+    [annotatedAnnotation]: created,
+    ...template.metadata?.annotations,
+  };
+  return { ...template, metadata: { ...template.metadata, annotations } };
+}
+
+/** Takes out what `annotate` put in; an annotation written by hand stays. */
+export function unannotate<T extends Annotated>(template: T): T {
+  const annotations = template.metadata?.annotations;
+  if (annotations?.[annotatedAnnotation] === undefined) return template;
+  const created = new Set(annotations[annotatedAnnotation].split(','));
+  const result = { ...template };
+  const metadata = { ...template.metadata };
+  put(metadata, 'annotations', without(annotations, [injectAnnotation, annotatedAnnotation]), created);
+  put(result, 'metadata', metadata, created);
+  return result;
+}
+
+/** Sets a field, or what stood there before injection where nothing is left of it. */
+function put(holder: object, key: string, value: object, created: ReadonlySet<string>): void {
+  const fields = holder as Record<string, unknown>;
+  const empty = Object.keys(value).length === 0;
+  if (empty && (created.has(key) || !Object.hasOwn(fields, key))) delete fields[key];
+  else fields[key] = empty && created.has(`${key}=null`) ? null : value;
+}
+
+function without(map: Record<string, string> | undefined, keys: readonly string[]): Record<string, string> {
+  return Object.fromEntries(Object.entries(map ?? {}).filter(([key]) => !keys.includes(key)));
+}
+
 /** Takes out what injection put in; a pod without a proxy comes back as it is. */
 export function uninjectPod(template: PodTemplate): PodTemplate {
   const annotations = template.metadata?.annotations;
   if (annotations?.[proxyVersionAnnotation] === undefined) return template;
   const created = new Set((annotations[createdAnnotation] ?? '').split(','));
 
-  const put = (holder: Record<string, unknown>, key: string, value: object) => {
-    const empty = Object.keys(value).length === 0;
-    if (empty && created.has(key)) delete holder[key];
-    else holder[key] = empty && created.has(`${key}=null`) ? null : value;
-  };
-  const without = (map: Record<string, string> | undefined, keys: string[]) =>
-    Object.fromEntries(Object.entries(map ?? {}).filter(([key]) => !keys.includes(key)));
   const drop = (list: unknown, names: readonly string[]) =>
     Array.isArray(list) ? list.filter((item) => !names.includes(item?.name)) : [];
 
   const metadata = { ...template.metadata };
-  put(metadata, 'labels', without(metadata.labels, [meshedLabel]));
-  put(metadata, 'annotations', without(metadata.annotations, ownAnnotations));
+  put(metadata, 'labels', without(metadata.labels, [meshedLabel]), created);
+  put(metadata, 'annotations', without(metadata.annotations, ownAnnotations), created);
   const spec = { ...template.spec };
-  put(spec, 'initContainers', drop(spec.initContainers, meshContainers));
-  put(spec, 'volumes', drop(spec.volumes, meshVolumes));
+  put(spec, 'initContainers', drop(spec.initContainers, meshContainers), created);
+  put(spec, 'volumes', drop(spec.volumes, meshVolumes), created);
   const result: PodTemplate = { ...template, spec };
-  put(result as unknown as Record<string, unknown>, 'metadata', metadata);
+  put(result, 'metadata', metadata, created);
   return result;
 }

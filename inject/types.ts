@@ -1,4 +1,5 @@
 /** What goes into injection and what comes out. */
+import type { InjectCode } from './codes.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: pod specs are passed through as they are
 type Json = any;
@@ -37,4 +38,4 @@ export interface InjectOptions {
 /** `failed` can never work (CLI: exit 1); `skipped` was not asked for or is not injectable; both say why. */
 export type InjectResult =
   | { outcome: 'injected'; template: PodTemplate; warnings: string[] }
-  | { outcome: 'unchanged' | 'skipped' | 'failed'; code: string; reason: string; warnings: string[] };
+  | { outcome: 'unchanged' | 'skipped' | 'failed'; code: InjectCode; reason: string; warnings: string[] };
