@@ -1,24 +1,27 @@
 /** Tells how many bytes of what arrives belong to the body of the message at hand. Bytes are passed on as they are. */
 
 import type { Framing } from './head-parser.ts';
-import { CR, HTAB, hexValue, LF, valueByte } from './syntax.ts';
+import { COLON, CR, HTAB, hexValue, LF, SP, tokenByte, valueByte } from './syntax.ts';
 
-/** Chunk extensions and trailers are bounded: nothing here may grow with the sender's patience. */
-const maxChunkLine = 4096;
+/** Chunk extensions and trailers of a whole message are bounded: they would otherwise be bytes no limit sees. */
+const maxExtensionBytes = 16 << 10;
 const maxTrailerBytes = 16 << 10;
 const maxSizeDigits = 13;
+const semicolon = 59;
 
 /** Where in the chunked coding (RFC 9112 section 7.1) the next byte stands. */
 const size = 0;
-const extension = 1;
-const sizeLf = 2;
-const data = 3;
-const dataCr = 4;
-const dataLf = 5;
-const trailerStart = 6;
-const trailer = 7;
-const trailerLf = 8;
-const lastLf = 9;
+const beforeExtension = 1;
+const extension = 2;
+const sizeLf = 3;
+const data = 4;
+const dataCr = 5;
+const dataLf = 6;
+const trailerStart = 7;
+const trailerName = 8;
+const trailerValue = 9;
+const trailerLf = 10;
+const lastLf = 11;
 
 export class BodyFramer {
   framing: Framing = 'none';
@@ -27,7 +30,7 @@ export class BodyFramer {
   #left = 0;
   #state = size;
   #digits = 0;
-  #lineBytes = 0;
+  #extensionBytes = 0;
   #trailerBytes = 0;
 
   /** `length` in bytes, for framing `length` only. */
@@ -38,7 +41,7 @@ export class BodyFramer {
     this.#left = framing === 'length' ? length : 0;
     this.#state = size;
     this.#digits = 0;
-    this.#lineBytes = 0;
+    this.#extensionBytes = 0;
     this.#trailerBytes = 0;
   }
 
@@ -74,18 +77,24 @@ export class BodyFramer {
             this.#left = this.#left * 16 + digit;
           } else if (this.#digits === 0) return this.#fail(i);
           else if (byte === CR) this.#state = sizeLf;
-          else if (byte === 59 || byte === 32 || byte === HTAB) this.#state = extension;
+          else if (byte === semicolon) this.#state = extension;
+          else if (byte === SP || byte === HTAB) this.#state = beforeExtension;
           else return this.#fail(i);
           break;
         }
+        case beforeExtension:
+          // Space is allowed ahead of an extension only (RFC 9112 section 7.1.1).
+          if (byte === semicolon) this.#state = extension;
+          else if (byte !== SP && byte !== HTAB) return this.#fail(i);
+          if (++this.#extensionBytes > maxExtensionBytes) return this.#fail(i);
+          break;
         case extension:
           if (byte === CR) this.#state = sizeLf;
-          else if (!valueByte[byte] || ++this.#lineBytes > maxChunkLine) return this.#fail(i);
+          else if (!valueByte[byte] || ++this.#extensionBytes > maxExtensionBytes) return this.#fail(i);
           break;
         case sizeLf:
           if (byte !== LF) return this.#fail(i);
           this.#digits = 0;
-          this.#lineBytes = 0;
           this.#state = this.#left === 0 ? trailerStart : data;
           break;
         case dataCr:
@@ -98,11 +107,16 @@ export class BodyFramer {
           break;
         case trailerStart:
           if (byte === CR) this.#state = lastLf;
-          else if (!valueByte[byte] || byte === 32 || byte === HTAB || byte === 58) return this.#fail(i);
-          else this.#state = trailer;
+          else if (tokenByte[byte]) this.#state = trailerName;
+          else return this.#fail(i);
           if (++this.#trailerBytes > maxTrailerBytes) return this.#fail(i);
           break;
-        case trailer:
+        case trailerName:
+          if (byte === COLON) this.#state = trailerValue;
+          else if (!tokenByte[byte]) return this.#fail(i);
+          if (++this.#trailerBytes > maxTrailerBytes) return this.#fail(i);
+          break;
+        case trailerValue:
           if (byte === CR) this.#state = trailerLf;
           else if (!valueByte[byte]) return this.#fail(i);
           if (++this.#trailerBytes > maxTrailerBytes) return this.#fail(i);

@@ -1,5 +1,5 @@
 /**
- * Every error the HTTP engine makes: code → status and a sentence. One table for both directions; docs/errors.md
+ * Every error the HTTP engine makes: code → status and a sentence. One table for both directions; docs/errors-proxy.md
  * holds an entry for each.
  */
 export const httpErrors = {

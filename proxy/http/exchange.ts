@@ -33,7 +33,7 @@ export interface Http1Target {
 }
 
 export interface Http1Observer {
-  /** A try is over: the endpoint answered (first byte) or failed. */
+  /** A try is over: the endpoint answered (its final head is read) or failed. At most once per try. */
   attemptEnd(exchange: Exchange, error: ProxyError | undefined): void;
   /** The exchange is over, whatever became of it. Called exactly once per request that was parsed. */
   requestEnd(exchange: Exchange): void;

@@ -56,6 +56,7 @@ export class HeadParser {
 
   reset(): void {
     this.error = undefined;
+    this.method = '';
     this.status = 0;
     this.expectContinue = false;
     this.contentLength = -1;

@@ -10,6 +10,7 @@ import type { Timed } from '../net/timer-wheel.ts';
 import { BodyFramer } from './body-framer.ts';
 import { errorResponse } from './errors.ts';
 import type { Exchange, Http1Options } from './exchange.ts';
+import { Gatherer } from './gatherer.ts';
 import { HeadParser } from './head-parser.ts';
 
 const headTimeoutMs = 60_000;
@@ -46,6 +47,8 @@ export class Http1Connection implements CarrierHandler, Timed {
   #replayBytes = 0;
   #replayable = false;
   #responseHead: Buffer | undefined;
+  readonly #requestHeads = new Gatherer();
+  readonly #responseHeads = new Gatherer();
   #responseStarted = false;
   #closeAfter = false;
   #draining = false;
@@ -105,7 +108,7 @@ export class Http1Connection implements CarrierHandler, Timed {
   #onClientData(chunk: Buffer): void {
     if (this.#phase === 'over') return;
     if (this.#phase !== 'exchange') {
-      this.#pending = this.#pending ? Buffer.concat([this.#pending, chunk]) : chunk;
+      this.#pending = this.#requestHeads.join(this.#pending, chunk);
       this.#readRequests();
     } else if (this.#requestBody.done || this.#acquiring) {
       this.#pending = this.#pending ? Buffer.concat([this.#pending, chunk]) : chunk;
@@ -190,6 +193,7 @@ export class Http1Connection implements CarrierHandler, Timed {
       const end = this.#request.parse(buffer, 0);
       if (end === 0) break;
       this.#pending = undefined;
+      this.#requestHeads.clear();
       if (end < 0) {
         this.#refuse(this.#request.error ?? 'internal');
         break;
@@ -264,7 +268,8 @@ export class Http1Connection implements CarrierHandler, Timed {
     const carrier = this.#carrier;
     this.#carrier = undefined;
     carrier?.destroy();
-    this.#options.observer.attemptEnd(exchange, error);
+    // A try that was answered is over already; what becomes of the rest of the response is told by requestEnd.
+    if (!this.#responseStarted) this.#options.observer.attemptEnd(exchange, error);
     const safe = error.retry === 'yes' || (error.retry === 'reused' && idempotent.has(exchange.method));
     if (safe && this.#replayable && !this.#responseStarted && exchange.attempts < maxAttempts) {
       exchange.avoid = error.retry === 'yes' ? exchange.endpoint : undefined;
@@ -280,8 +285,7 @@ export class Http1Connection implements CarrierHandler, Timed {
       this.#exchange.firstByteAt = performance.now();
     }
     if (this.#responseStarted) return this.#onResponseBody(chunk, 0, undefined);
-    const buffer = this.#responseHead ? Buffer.concat([this.#responseHead, chunk]) : chunk;
-    this.#readResponse(buffer);
+    this.#readResponse(this.#responseHeads.join(this.#responseHead, chunk));
   }
 
   #readResponse(buffer: Buffer): void {
@@ -292,17 +296,23 @@ export class Http1Connection implements CarrierHandler, Timed {
       return;
     }
     this.#responseHead = undefined;
+    this.#responseHeads.clear();
     if (end < 0) {
       return this.#attemptFailed(
         new ProxyError('bad-response', `the response's head is malformed: ${head.error}`, { source: 'server' }),
       );
     }
     if (head.status < 200 && head.status !== 101) {
-      this.#toClient(without(buffer, end, head.dropped, undefined, 0));
+      // HTTP/1.0 knows no interim responses (RFC 9110 section 15.2).
+      if (this.#request.minor === 1) this.#toClient(without(buffer, end, head.dropped, undefined, 0));
       const rest = buffer.subarray(end);
       head.reset();
       if (rest.length > 0) this.#readResponse(rest);
       return;
+    }
+    if (head.status === 101 && !(this.#request.upgrade && this.#requestBody.done)) {
+      const message = 'the server switched protocols unasked or before the end of the request';
+      return this.#attemptFailed(new ProxyError('bad-response', message, { source: 'server' }));
     }
     this.#responseStarted = true;
     this.#exchange.status = head.status;
