@@ -13,9 +13,11 @@ import { Authority } from './identity/authority.ts';
 import { makeOwnCertificate } from './identity/own-certificate.ts';
 import { IdentityServer } from './identity/server.ts';
 import { TrustBundleKeeper } from './identity/trust-bundle.ts';
+import { UnmeshedReporter } from './inject/unmeshed.ts';
 import { keepCaBundle, Webhook } from './inject/webhook.ts';
 import { createLog } from './log.ts';
 import { podPolicy } from './policy/inbound.ts';
+import { followPolicies } from './policy/refresh.ts';
 import { Collector } from './telemetry/collector.ts';
 
 const upkeepMs = 10_000;
@@ -70,6 +72,10 @@ async function main(): Promise<void> {
     trustDomain: config.trustDomain,
     trustBundle: () => authority.trustBundle,
     subscriptions,
+    serviceAccountOf: (namespace, name) => {
+      const pod = cluster.pods.get(namespace, name);
+      return pod && (pod.spec.serviceAccountName ?? 'default');
+    },
     policyFor,
     onTelemetry: (proxy, report) => {
       const pod = cluster.pods.get(proxy.identity.namespace, proxy.pod);
@@ -101,19 +107,23 @@ async function main(): Promise<void> {
     bundles.start(),
   ]);
 
+  const unmeshed = new UnmeshedReporter(kube, cluster, log);
+  const stopFollowing = followPolicies(cluster, (namespace) => discovery.refreshPolicies(namespace));
+
   const upkeep = async (): Promise<void> => {
     try {
       const rotated = await authority.rotate();
-      const half = own.notAfter.getTime() - 12 * 3_600_000;
-      if (rotated || Date.now() > half) {
+      if (rotated || Date.now() > own.renewAt.getTime()) {
         own = makeOwnCertificate(authority, config);
         for (const part of [identity, discovery, webhook]) part.renew(own);
+        discovery.refreshTrust();
+        bundles.refresh();
       }
       if (await keepCaBundle(kube, authority.trustBundle)) waiting.delete('webhook');
     } catch (error) {
       log.warn('upkeep failed; it will be tried again', { reason: (error as Error).message });
     }
-    discovery.refreshPolicies();
+    await unmeshed.report();
   };
   await upkeep();
   const first = setInterval(() => {
@@ -130,6 +140,7 @@ async function main(): Promise<void> {
     clearInterval(first);
     discovery.drain();
     bundles.stop();
+    stopFollowing();
     subscriptions.stop();
     for (const server of [identity.server, webhook.server, api]) server.close();
     kube.close();

@@ -74,7 +74,7 @@ export class Cluster {
       else this.#servicesByIp.set(ip, service);
       this.#tell({ ip });
     }
-    this.#tell({ service: `${service.metadata.namespace}/${service.metadata.name}` });
+    this.#tell({ service: `${service.metadata.namespace}/${service.metadata.name}`, defined: true });
   }
 
   #onSlice(type: string, slice: KubeObject): void {
@@ -93,6 +93,8 @@ export class Cluster {
 export interface Changed {
   ip?: string;
   service?: string;
+  /** The service itself changed (its ports, selector or annotations), not only its endpoints. */
+  defined?: boolean;
 }
 
 /** Whether a pod has a proxy: the label says so and the container is there. */

@@ -33,6 +33,8 @@ export interface DiscoveryOptions {
   trustDomain: string;
   trustBundle: () => string;
   subscriptions: Subscriptions;
+  /** Service account of a pod; undefined where the pod is not known (yet). */
+  serviceAccountOf: (namespace: string, pod: string) => string | undefined;
   policyFor: (namespace: string, pod: string) => InboundPolicy;
   onTelemetry: (proxy: ProxyStream, report: TelemetryReport) => void;
   log: Log;
@@ -80,9 +82,15 @@ export class DiscoveryServer {
     });
   }
 
-  /** After labels, annotations or services of a pod may have changed. */
-  refreshPolicies(): void {
-    for (const connection of this.#connections) connection.sendPolicy();
+  /** After labels, annotations or services of pods may have changed; of all namespaces where none is named. */
+  refreshPolicies(namespace?: string): void {
+    for (const connection of this.#connections)
+      if (namespace === undefined || connection.proxy?.identity.namespace === namespace) connection.sendPolicy();
+  }
+
+  /** After the roots to trust may have changed: proxies that have not been told are. */
+  refreshTrust(): void {
+    for (const connection of this.#connections) connection.sendTrust();
   }
 
   /** Sends every proxy elsewhere. */
@@ -124,6 +132,7 @@ class Connection {
   /** Newest state of targets that could not be sent yet. */
   readonly #behind = new Map<Address, Target>();
   #policy = '';
+  #trust = '';
   #rest: string = '';
 
   constructor(stream: ServerHttp2Stream, identity: Identity, expires: Date, options: DiscoveryOptions) {
@@ -135,7 +144,7 @@ class Connection {
     stream.on('data', (text: string) => this.#onData(text));
     stream.on('end', () => stream.end());
     stream.on('drain', () => this.#catchUp());
-    this.#send({ type: 'trust-bundle', pem: options.trustBundle() });
+    this.sendTrust();
   }
 
   close(): void {
@@ -145,6 +154,13 @@ class Connection {
 
   end(): void {
     this.#stream.end();
+  }
+
+  sendTrust(): void {
+    const pem = this.#options.trustBundle();
+    if (pem === this.#trust) return;
+    this.#trust = pem;
+    this.#send({ type: 'trust-bundle', pem });
   }
 
   sendPolicy(): void {
@@ -186,15 +202,22 @@ class Connection {
       } catch {
         return this.#refuse('a message is not JSON');
       }
-      this.#onMessage(message);
+      try {
+        this.#onMessage(message);
+      } catch (error) {
+        return this.#refuse(`a message is not of the protocol: ${(error as Error).message}`);
+      }
     }
   }
 
   #onMessage(message: ProxyMessage): void {
     switch (message.type) {
-      case 'hello':
+      case 'hello': {
         if (message.namespace !== this.#identity.namespace)
           return this.#refuse(`pod ${message.namespace}/${message.pod} is not of the identity's namespace`);
+        const account = this.#options.serviceAccountOf(message.namespace, message.pod);
+        if (account !== undefined && account !== this.#identity.serviceAccount)
+          return this.#refuse(`pod ${message.namespace}/${message.pod} has another service account: ${account}`);
         this.proxy = {
           identity: this.#identity,
           pod: message.pod,
@@ -204,6 +227,7 @@ class Connection {
         };
         this.sendPolicy();
         return;
+      }
       case 'subscribe':
         if (typeof message.address !== 'string' || !parseAddress(message.address))
           return this.#refuse('a subscription names no address');

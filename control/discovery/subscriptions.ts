@@ -26,7 +26,7 @@ export class Subscriptions {
   constructor(cluster: Cluster, trustDomain: string) {
     this.#cluster = cluster;
     this.#trustDomain = trustDomain;
-    cluster.onChange(({ ip, service }) => {
+    cluster.onChange(({ ip, service, defined }) => {
       if (ip) {
         this.#mark(this.#byIp.get(ip));
         // A pod's proxy or identity shows in the services it is behind.
@@ -36,6 +36,7 @@ export class Subscriptions {
             if (key.startsWith(`${pod.metadata.namespace}/`)) this.#mark(addresses);
       }
       if (service) this.#mark(this.#byService.get(service));
+      if (service && defined) this.#markPods(service.split('/', 1)[0]!);
     });
   }
 
@@ -71,6 +72,12 @@ export class Subscriptions {
 
   stop(): void {
     clearTimeout(this.#timer);
+  }
+
+  /** A service's ports also say what its pods' own addresses speak; its selector may have named others before. */
+  #markPods(namespace: string): void {
+    for (const [ip, addresses] of this.#byIp)
+      if (this.#cluster.podAt(ip)?.metadata.namespace === namespace) this.#mark(addresses);
   }
 
   #mark(addresses: Set<Address> | undefined): void {

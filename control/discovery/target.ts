@@ -81,20 +81,25 @@ export function findTarget(cluster: Cluster, address: Address, trustDomain: stri
   const servicePort = service?.spec.ports?.find((one: Json) => one.port === port && (one.protocol ?? 'TCP') === 'TCP');
   if (service && servicePort) {
     const { namespace, name } = service.metadata as { namespace: string; name: string };
-    const endpoints: Endpoint[] = [];
+    const ready: Endpoint[] = [];
+    const leaving: Endpoint[] = [];
     let opaque = portListed(opaquePorts(service), port);
     for (const slice of cluster.slicesOf(namespace, name)) {
       const number = slice.ports?.find((one: Json) => (one.name ?? '') === (servicePort.name ?? ''))?.port;
       if (!number || slice.addressType === 'FQDN') continue;
       for (const one of slice.endpoints ?? []) {
-        if (one.conditions?.ready === false) continue;
+        // Pods that end but still serve are better than none (as kube-proxy does it).
+        const fallback = one.conditions?.serving === true && one.conditions.terminating === true;
+        const usable = one.conditions?.ready !== false || service.spec.publishNotReadyAddresses === true;
+        if (!usable && !fallback) continue;
         for (const endpointIp of one.addresses as string[]) {
           const pod = cluster.podAt(endpointIp);
           if (portListed(opaquePorts(pod), number)) opaque = true;
-          endpoints.push(endpointAt(formatAddress(endpointIp, number), pod, trustDomain));
+          (usable ? ready : leaving).push(endpointAt(formatAddress(endpointIp, number), pod, trustDomain));
         }
       }
     }
+    const endpoints = ready.length > 0 ? ready : leaving;
     const unique = [...new Map(endpoints.map((endpoint) => [endpoint.address, endpoint])).values()].sort((a, b) =>
       a.address < b.address ? -1 : 1,
     );

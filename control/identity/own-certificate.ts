@@ -12,6 +12,8 @@ export interface OwnCertificate {
   key: string;
   cert: string;
   notAfter: Date;
+  /** When to make the next one: at 70 % of its life. */
+  renewAt: Date;
 }
 
 /** A new key and certificate with the control plane's SPIFFE ID and its services' DNS names. */
@@ -28,5 +30,6 @@ export function makeOwnCertificate(authority: Authority, config: Config, now = D
     key: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     cert: signed.chain,
     notAfter: signed.notAfter,
+    renewAt: new Date(now + 0.7 * (signed.notAfter.getTime() - now)),
   };
 }

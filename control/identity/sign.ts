@@ -50,7 +50,7 @@ async function reviewToken(kube: KubeClient, token: string): Promise<{ namespace
     );
   }
   if (!status.authenticated) throw new Refusal(401, 'token-refused', status.error ?? 'the token is not valid');
-  if (status.audiences && !status.audiences.includes(tokenAudience))
+  if (!status.audiences?.includes(tokenAudience))
     throw new Refusal(401, 'token-audience', `the token is not for the audience ${tokenAudience}`);
   const match = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(status.user?.username ?? '');
   if (!match) throw new Refusal(403, 'not-a-service-account', `${status.user?.username} is no service account`);

@@ -1,7 +1,10 @@
 /** Pods that should have a proxy, by annotation, and have none: the webhook was away when they were made. */
+import { type KubeClient, KubeError } from '../../kube/client.ts';
+import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { injectAnnotation } from '../../protocol/names.ts';
+import { controlName, injectAnnotation } from '../../protocol/names.ts';
 import { type Cluster, isMeshed } from '../cluster/index.ts';
+import type { Log } from '../log.ts';
 
 export function unmeshedPods(cluster: Cluster): { namespace: string; pod: string; reason: string }[] {
   const found: { namespace: string; pod: string; reason: string }[] = [];
@@ -18,6 +21,59 @@ export function unmeshedPods(cluster: Cluster): { namespace: string; pod: string
     });
   }
   return found;
+}
+
+/** Says so with an Event `Unmeshed` on each such pod, once: the Event's name holds for all replicas. */
+export class UnmeshedReporter {
+  readonly #kube: KubeClient;
+  readonly #cluster: Cluster;
+  readonly #log: Log;
+  #told = new Set<string>();
+
+  constructor(kube: KubeClient, cluster: Cluster, log: Log) {
+    this.#kube = kube;
+    this.#cluster = cluster;
+    this.#log = log;
+  }
+
+  async report(): Promise<void> {
+    const told = new Set<string>();
+    for (const { namespace, pod: name, reason } of unmeshedPods(this.#cluster)) {
+      const uid = this.#cluster.pods.get(namespace, name)?.metadata.uid;
+      if (uid === undefined) continue;
+      if (this.#told.has(uid) || (await this.#write(namespace, name, uid, reason))) told.add(uid);
+    }
+    this.#told = told;
+  }
+
+  async #write(namespace: string, pod: string, uid: string, message: string): Promise<boolean> {
+    const now = new Date().toISOString().replace(/\.\d+/, '');
+    try {
+      await this.#kube.create(resources.events, {
+        apiVersion: 'v1',
+        kind: 'Event',
+        metadata: { name: `unmeshed-${uid}`, namespace },
+        type: 'Warning',
+        reason: 'Unmeshed',
+        message,
+        involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace, name: pod, uid },
+        source: { component: controlName },
+        firstTimestamp: now,
+        lastTimestamp: now,
+        count: 1,
+      });
+    } catch (error) {
+      if (!(error instanceof KubeError) || error.status !== 409) {
+        this.#log.warn('event not written; it will be tried again', {
+          namespace,
+          pod,
+          reason: (error as Error).message,
+        });
+        return false;
+      }
+    }
+    return true;
+  }
 }
 
 const runs = (pod: KubeObject): boolean => pod.status?.phase === 'Running' || pod.status?.phase === 'Pending';

@@ -1,0 +1,96 @@
+import { expect, test } from 'vitest';
+import { resources } from '../../kube/resources.ts';
+import type { Address, Target } from '../../protocol/discovery.ts';
+import { Cluster } from '../cluster/index.ts';
+import { FakeKube } from '../fake-kube.ts';
+import { pod, putShop, service, slice, until } from '../test-parts.ts';
+import { Subscriptions } from './subscriptions.ts';
+import { findTarget } from './target.ts';
+
+function shop() {
+  const kube = new FakeKube();
+  putShop(kube);
+  const cluster = new Cluster(kube);
+  const find = (address: string) => findTarget(cluster, address as Address, 'cluster.local').target;
+  return { kube, cluster, find, ips: () => find('10.96.0.7:80').endpoints.map((one) => one.address) };
+}
+
+test('a service gives its endpoints; only the meshed one has an identity', () => {
+  const target = shop().find('10.96.0.7:80');
+  expect(target).toMatchObject({ kind: 'service', protocol: 'detect', service: { name: 'web', port: 80 } });
+  expect(target.endpoints).toMatchObject([
+    { address: '10.244.0.2:8080', pod: 'web-a', identity: 'spiffe://cluster.local/ns/shop/sa/web' },
+    { address: '10.244.0.3:8080', pod: 'web-b', workload: { kind: 'deployment', name: 'web' } },
+  ]);
+  expect(target.endpoints[1]).not.toHaveProperty('identity');
+});
+
+test("a pod's own address is the pod; others are unknown", () => {
+  const { find } = shop();
+  expect(find('10.244.0.2:8080')).toMatchObject({ kind: 'pod', endpoints: [{ pod: 'web-a' }] });
+  for (const address of ['10.96.0.7:81', '192.0.2.1:80'])
+    expect(find(address)).toMatchObject({ kind: 'unknown', endpoints: [] });
+});
+
+test('endpoints that are not ready are left out, unless the service publishes them', () => {
+  const { kube, ips } = shop();
+  kube.put(resources.endpointSlices, slice([['10.244.0.2', { ready: false }], ['10.244.0.3']]));
+  expect(ips()).toEqual(['10.244.0.3:8080']);
+  const published = service('10.96.0.7');
+  published.spec.publishNotReadyAddresses = true;
+  kube.put(resources.services, published);
+  expect(ips()).toEqual(['10.244.0.2:8080', '10.244.0.3:8080']);
+});
+
+test('where none is ready, endpoints that end and still serve are used', () => {
+  const { kube, ips } = shop();
+  const leaving = { ready: false, serving: true, terminating: true };
+  const gone = { ready: false, serving: false, terminating: true };
+  kube.put(
+    resources.endpointSlices,
+    slice([
+      ['10.244.0.2', leaving],
+      ['10.244.0.3', gone],
+    ]),
+  );
+  expect(ips()).toEqual(['10.244.0.2:8080']);
+  kube.put(resources.endpointSlices, slice([['10.244.0.2', leaving], ['10.244.0.3']]));
+  expect(ips()).toEqual(['10.244.0.3:8080']);
+});
+
+test('appProtocol and opaque-ports declare what a port speaks', () => {
+  const { kube, find } = shop();
+  const protocols = () => [find('10.96.0.7:80').protocol, find('10.244.0.2:8080').protocol];
+  kube.put(resources.services, service('10.96.0.7', { appProtocol: 'grpc' }));
+  expect(protocols()).toEqual(['http2', 'http2']);
+  kube.put(resources.services, service('10.96.0.7', { appProtocol: 'mysql' }));
+  expect(protocols()).toEqual(['opaque', 'opaque']);
+  kube.put(resources.services, service('10.96.0.7', {}, { 'config.mesh.dev/opaque-ports': '79-81' }));
+  expect(protocols()).toEqual(['opaque', 'opaque']);
+  kube.put(resources.services, service('10.96.0.7'));
+  expect(protocols()).toEqual(['detect', 'detect']);
+  const opaque = pod('web-a', '10.244.0.2');
+  opaque.metadata.annotations['config.mesh.dev/opaque-ports'] = '8080';
+  kube.put(resources.pods, opaque);
+  expect(protocols()).toEqual(['opaque', 'opaque']);
+});
+
+test('subscribers hear of a change once, and of nothing else', async () => {
+  const { kube, cluster } = shop();
+  const subscriptions = new Subscriptions(cluster, 'cluster.local');
+  const ofService: Target[] = [];
+  const ofPod: Target[] = [];
+  const stop = subscriptions.subscribe('10.96.0.7:80' as Address, (target) => ofService.push(target));
+  subscriptions.subscribe('10.244.0.2:8080' as Address, (target) => ofPod.push(target));
+  kube.put(resources.endpointSlices, slice([['10.244.0.3'], ['10.244.0.2']]));
+  kube.put(resources.services, service('10.96.0.7', { appProtocol: 'http' }));
+  await until(() => ofService.length > 1 && ofPod.length > 1, 'the new protocol');
+  expect([ofService[1]!.protocol, ofPod[1]!.protocol]).toEqual(['http1', 'http1']);
+  expect(ofService[1]!.version).toBeGreaterThan(ofService[0]!.version);
+  stop();
+  kube.put(resources.endpointSlices, slice([['10.244.0.2']]));
+  kube.put(resources.services, service('10.96.0.7'));
+  await until(() => ofPod.length === 3, 'the protocol before');
+  expect([ofService.length, subscriptions.size]).toEqual([2, 1]);
+  subscriptions.stop();
+});

@@ -1,0 +1,119 @@
+import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+import { makeRequest, pemBlocks } from '../../protocol/x509.ts';
+import { FakeKube } from '../fake-kube.ts';
+import { addToken, config, day, log, makeAuthority } from '../test-parts.ts';
+import { Authority } from './authority.ts';
+import { makeOwnCertificate } from './own-certificate.ts';
+import { certify, type SigningOptions } from './sign.ts';
+
+const id = 'spiffe://cluster.local/ns/shop/sa/web';
+const newKey = () => generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+
+async function signing(): Promise<SigningOptions & { kube: FakeKube }> {
+  const kube = new FakeKube();
+  addToken(kube, 'good', 'web');
+  addToken(kube, 'for-others', 'web', 'vault');
+  kube.tokens.set('person', { username: 'alice', audiences: ['mesh'] });
+  return { kube, authority: await makeAuthority(kube), trustDomain: 'cluster.local', lifetimeMs: day };
+}
+
+const chainOf = (pem: string) => pemBlocks(pem, 'CERTIFICATE').map((block) => new X509Certificate(block));
+
+test('a token and its identity get a certificate that chains to the root', async () => {
+  const options = await signing();
+  const answer = await certify(options, 'good', makeRequest(newKey(), id));
+  const [leaf, issuer] = chainOf(answer.chain);
+  const root = new X509Certificate(answer.trustBundle);
+  expect(leaf!.subjectAltName).toBe(`URI:${id}`);
+  expect(leaf!.ca).toBe(false);
+  expect(leaf!.verify(issuer!.publicKey) && leaf!.checkIssued(issuer!)).toBe(true);
+  expect(issuer!.verify(root.publicKey) && issuer!.checkIssued(root) && issuer!.ca).toBe(true);
+  expect(Date.parse(answer.notAfter) - Date.now()).toBeGreaterThan(day - 60_000);
+});
+
+test.skipIf(!existsSync('/usr/bin/openssl'))('openssl accepts the chain', async () => {
+  const answer = await certify(await signing(), 'good', makeRequest(newKey(), id));
+  const [leaf, issuer] = pemBlocks(answer.chain, 'CERTIFICATE').map((block) => new X509Certificate(block).toString());
+  const folder = mkdtempSync(path.join(tmpdir(), 'mesh-sign-'));
+  const write = (name: string, text: string): string => {
+    writeFileSync(path.join(folder, name), text);
+    return path.join(folder, name);
+  };
+  try {
+    const files = ['-CAfile', write('root', answer.trustBundle), '-untrusted', write('issuer', issuer!)];
+    const leafFile = write('leaf', leaf!);
+    for (const purpose of ['sslserver', 'sslclient']) {
+      const arguments_ = ['verify', '-x509_strict', '-purpose', purpose, ...files, leafFile];
+      expect(execFileSync('/usr/bin/openssl', arguments_).toString()).toContain('OK');
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+function forged(): string {
+  const [block] = pemBlocks(makeRequest(newKey(), id), 'CERTIFICATE REQUEST');
+  const bytes = Buffer.from(block!);
+  bytes[bytes.indexOf('/sa/web') + 4] = 'x'.charCodeAt(0);
+  return `-----BEGIN CERTIFICATE REQUEST-----\n${bytes.toString('base64')}\n-----END CERTIFICATE REQUEST-----\n`;
+}
+
+test.each([
+  ['an unknown token', 'nothing', () => makeRequest(newKey(), id), 401, 'token-refused'],
+  ['a token for another audience', 'for-others', () => makeRequest(newKey(), id), 401, 'token-refused'],
+  ['a token of a person', 'person', () => makeRequest(newKey(), id), 403, 'not-a-service-account'],
+  ['a forged request', 'good', forged, 400, 'bad-request'],
+  ['no request', 'good', () => 'hello', 400, 'bad-request'],
+  ['another identity', 'good', () => makeRequest(newKey(), `${id}-other`), 403, 'identity-mismatch'],
+])('%s is refused', async (_what, token, request, status, code) => {
+  await expect(certify(await signing(), token, request())).rejects.toMatchObject({ status, code });
+});
+
+test('a review that names no audience is not believed', async () => {
+  const options = await signing();
+  const create = options.kube.create.bind(options.kube);
+  options.kube.create = async (type, object) => {
+    const review = await create(type, object);
+    return { ...review, status: { ...review.status, audiences: undefined } };
+  };
+  await expect(certify(options, 'good', makeRequest(newKey(), id))).rejects.toMatchObject({ code: 'token-audience' });
+});
+
+test('a leaf never outlives its issuer', async () => {
+  const kube = new FakeKube();
+  const authority = await makeAuthority(kube, Date.now, 3_600_000);
+  addToken(kube, 'good', 'web');
+  const options = { kube, authority, trustDomain: 'cluster.local', lifetimeMs: day };
+  const [leaf, issuer] = chainOf((await certify(options, 'good', makeRequest(newKey(), id))).chain);
+  expect(leaf!.validTo).toBe(issuer!.validTo);
+});
+
+test('the issuer is replaced at half its life, once, by replicas that race', async () => {
+  const kube = new FakeKube();
+  let time = Date.now();
+  const options = { kube, namespace: 'mesh-system', issuerLifetimeMs: 100 * day, log, now: () => time };
+  const [first, second] = [await Authority.open(options), await Authority.open(options)];
+  const before = first.issuer.certificate.fingerprint256;
+  expect(second.issuer.certificate.fingerprint256).toBe(before);
+  time += 49 * day;
+  expect(await first.rotate()).toBe(false);
+  time += 2 * day;
+  await Promise.all([first.rotate(), second.rotate()]);
+  expect(first.issuer.certificate.fingerprint256).not.toBe(before);
+  expect(second.issuer.certificate.fingerprint256).toBe(first.issuer.certificate.fingerprint256);
+  expect(first.root.pem).toBe(second.root.pem);
+});
+
+test('the own certificate is renewed at 70 % of its own life, however short', async () => {
+  const now = Date.now();
+  const authority = await makeAuthority(new FakeKube(), () => now, 3_600_000);
+  const own = makeOwnCertificate(authority, config, now);
+  const life = own.notAfter.getTime() - now;
+  expect(life).toBeLessThanOrEqual(3_600_000);
+  expect(Math.abs(own.renewAt.getTime() - now - 0.7 * life)).toBeLessThan(2);
+});
