@@ -101,13 +101,14 @@ export function buildProgram(io: Io, signal: AbortSignal): { program: Command; c
     .addHelpText('after', `\nExamples:\n  mesh help stat\n  mesh help exit-codes\n`)
     .action((names: string[]) => {
       const [name] = names;
-      if (name === undefined) return io.write(concise);
+      if (name === undefined) return program.outputHelp();
       const topic = topics[name];
       if (topic !== undefined) return io.write(topic);
       const command = program.commands.find((candidate) => candidate.name() === name);
       if (!command) throw new UsageError(`no command or topic "${name}"`, 'mesh help lists them');
       command.outputHelp();
     });
+  program.addHelpText('after', `\nExamples:\n  mesh install\n  mesh stat deploy\n\nDocs: ${docsBase}/cli`);
   for (const command of program.commands) {
     command.copyInheritedSettings(program).addHelpText('after', `\nDocs: ${docsBase}/cli#${command.name()}`);
     addGlobals(command);

@@ -29,6 +29,7 @@ export async function createConfiguredClient(options: ConfiguredOptions): Promis
   const context = config.getContextObject(config.getCurrentContext());
   if (!context) {
     const known = config.getContexts().map((one) => one.name);
+    if (!config.getCurrentContext()) throw new Error(`there is no current context in ${options.files.join(', ')}`);
     throw new Error(
       `context "${config.getCurrentContext()}" is not in ${options.files.join(', ')}${known.length > 0 ? `; there are ${known.join(', ')}` : ''}`,
     );
