@@ -54,6 +54,7 @@ export function awaitProtocol(
   const finish = (outcome: Detected | 'silent' | 'closed') => {
     clearTimeout(timer);
     connection.removeListener('data', onData).removeListener('end', onEnd).removeListener('close', onClose);
+    connection.removeListener('error', onClose);
     connection.pause();
     callback(outcome, read);
   };
@@ -67,5 +68,5 @@ export function awaitProtocol(
   // A client that has begun a request line gets its time; the HTTP engine's own head timeout bounds it. One that has
   // sent nothing may be waiting for the server to speak first.
   const timer = setTimeout(() => finish(read ? 'opaque' : 'silent'), graceMs);
-  connection.on('data', onData).on('end', onEnd).on('close', onClose);
+  connection.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
 }

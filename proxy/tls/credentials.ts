@@ -1,6 +1,9 @@
 /** The key and certificate this proxy shows, and the roots it trusts; replaced as a whole when one of them changes. */
-import type { KeyObject } from 'node:crypto';
+import { constants, type KeyObject } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
+
+/** No tickets: a resumed session would outlive the certificate it was made with. */
+export const tlsOptions = { minVersion: 'TLSv1.3', secureOptions: constants.SSL_OP_NO_TICKET } as const;
 
 export interface CertifiedKey {
   key: KeyObject;
@@ -54,7 +57,7 @@ export class Credentials {
 
   #changed(): void {
     this.generation++;
-    this.#context = createSecureContext({ ...this.pem, minVersion: 'TLSv1.3' });
+    this.#context = createSecureContext({ ...this.pem, ...tlsOptions });
     for (const listener of this.#listeners) listener();
   }
 }

@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { parseSpiffeId, type SpiffeId } from '../../protocol/identity.ts';
 
 export type RefusalReason =
+  | 'handshake-failed'
   | 'no-certificate'
   | 'certificate-expired'
   | 'unknown-issuer'

@@ -1,4 +1,5 @@
 /** Carriers to endpoints: HBONE streams where they are meshed, TCP where they are not; idle ones are pooled. */
+import { constants, type Http2Stream } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type Endpoint, parseAddress } from '../../protocol/discovery.ts';
@@ -24,6 +25,8 @@ class PooledCarrier implements Carrier {
   readonly #duplex: Duplex;
   readonly #owner: PoolingConnector;
   readonly #pool: Pool;
+  /** Of the certificate it travels under; 0 for plain TCP. */
+  readonly generation: number;
   readonly #onData = (chunk: Buffer): void => {
     if (this.handler) this.handler.onCarrierData(chunk);
     else this.destroy();
@@ -36,10 +39,11 @@ class PooledCarrier implements Carrier {
   readonly #onError = (error: Error): void => this.#gone(error);
   readonly #onClose = (): void => this.#gone(undefined);
 
-  constructor(duplex: Duplex, endpoint: Endpoint, secure: boolean, owner: PoolingConnector, pool: Pool) {
+  constructor(duplex: Duplex, endpoint: Endpoint, generation: number, owner: PoolingConnector, pool: Pool) {
     this.#duplex = duplex;
     this.endpoint = endpoint;
-    this.secure = secure;
+    this.secure = generation > 0;
+    this.generation = generation;
     this.#owner = owner;
     this.#pool = pool;
     duplex
@@ -77,6 +81,8 @@ class PooledCarrier implements Carrier {
     this.handler = undefined;
     const duplex = this.#duplex;
     duplex.pause();
+    // Whoever takes it adds listeners of its own, perhaps later; the close follows, and it looks for that.
+    duplex.on('error', () => {});
     duplex
       .removeListener('data', this.#onData)
       .removeListener('end', this.#onEnd)
@@ -90,8 +96,15 @@ class PooledCarrier implements Carrier {
     this.handler = undefined;
     this.#owner.drop(this, this.#pool);
     if (error) this.#duplex.destroy();
-    handler?.onCarrierClose(error);
+    const refused = this.secure && (this.#duplex as Http2Stream).rstCode === constants.NGHTTP2_REFUSED_STREAM;
+    handler?.onCarrierClose(refused ? refusal(this.endpoint, error) : error);
   }
+}
+
+/** The peer's proxy says that its application has seen nothing of the request. */
+function refusal(endpoint: Endpoint, cause: Error | undefined): ProxyError {
+  const message = `${endpoint.address}: the application is gone`;
+  return new ProxyError('stream-refused', message, { source: 'server', retry: 'yes', cause });
 }
 
 export interface ConnectorOptions {
@@ -130,8 +143,12 @@ export class PoolingConnector implements Connector {
     let pool = this.#pools.get(key);
     if (!fresh) {
       // The latest used first: the others grow old and go.
-      const carrier = pool?.idle.pop();
-      if (carrier) {
+      for (let carrier = pool?.idle.at(-1); carrier; carrier = pool?.idle.at(-1)) {
+        if (this.#outdated(carrier)) {
+          carrier.destroy();
+          continue;
+        }
+        pool!.idle.pop();
         this.#idle--;
         callback(undefined, carrier);
         return;
@@ -152,7 +169,8 @@ export class PoolingConnector implements Connector {
   }
 
   keep(carrier: PooledCarrier, pool: Pool): void {
-    if (this.#closed || pool.idle.length >= idlePerEndpoint || this.#idle >= idleInAll) return carrier.destroy();
+    const full = pool.idle.length >= idlePerEndpoint || this.#idle >= idleInAll;
+    if (this.#closed || full || this.#outdated(carrier)) return carrier.destroy();
     carrier.idleSince = this.#options.timers.now;
     pool.idle.push(carrier);
     this.#idle++;
@@ -170,17 +188,24 @@ export class PoolingConnector implements Connector {
     this.#idle--;
   }
 
+  /** Its certificate was replaced: no new request, so that its session drains. */
+  #outdated(carrier: PooledCarrier): boolean {
+    return carrier.secure && carrier.generation !== this.#options.hbone?.generation;
+  }
+
   #tunnel(endpoint: Endpoint, pool: Pool, callback: CarrierCallback): void {
-    this.#options.hbone!.open(endpoint, (error, stream) => {
+    const hbone = this.#options.hbone!;
+    const { generation } = hbone;
+    hbone.open(endpoint, (error, stream) => {
       if (!stream) return callback(error, undefined);
-      callback(undefined, new PooledCarrier(stream, endpoint, true, this, pool));
+      callback(undefined, new PooledCarrier(stream, endpoint, generation, this, pool));
     });
   }
 
   #plain(endpoint: Endpoint, pool: Pool, callback: CarrierCallback): void {
     dialTcp(endpoint.address, this.#options.connectTimeoutMs, (error, socket) => {
       if (!socket) return callback(error, undefined);
-      callback(undefined, new PooledCarrier(socket, endpoint, false, this, pool));
+      callback(undefined, new PooledCarrier(socket, endpoint, 0, this, pool));
     });
   }
 }

@@ -12,6 +12,8 @@ const streamsPerSession = 100;
 const idleSessionMs = 300_000;
 const pingEveryMs = 10_000;
 const pingTimeoutMs = 20_000;
+/** Beyond the connect timeout: the peer's own wait for its application ends within it. */
+const answerGraceMs = 1_000;
 
 export interface HboneClientOptions {
   credentials: Credentials;
@@ -25,9 +27,17 @@ export interface HboneClientOptions {
 
 type StreamCallback = (error: ProxyError | undefined, stream: ClientHttp2Stream | undefined) => void;
 
+interface Entry {
+  session: ClientHttp2Session;
+  streams: number;
+  generation: number;
+  idleSince: number;
+  pinging: boolean;
+}
+
 /** All connections to one peer address under one expected identity. */
 class Peer {
-  sessions: { session: ClientHttp2Session; streams: number; generation: number; idleSince: number }[] = [];
+  sessions: Entry[] = [];
   waiting: { authority: string; callback: StreamCallback }[] = [];
   dialling = false;
 }
@@ -41,6 +51,11 @@ export class HboneClient {
     this.#options = options;
     this.#keeper = setInterval(() => this.#keep(), pingEveryMs);
     this.#keeper.unref();
+  }
+
+  /** Of the certificate that new streams travel under. */
+  get generation(): number {
+    return this.#options.credentials.generation;
   }
 
   /** A CONNECT stream to the endpoint's address, answered with 200. */
@@ -97,7 +112,7 @@ export class HboneClient {
           ...sessionOptions,
         });
         session.setLocalWindowSize?.(connectionWindow);
-        const entry = { session, streams: 0, generation, idleSince: performance.now() };
+        const entry: Entry = { session, streams: 0, generation, idleSince: performance.now(), pinging: false };
         peer.sessions.push(entry);
         const gone = () => {
           const at = peer.sessions.indexOf(entry);
@@ -116,9 +131,9 @@ export class HboneClient {
     );
   }
 
-  #stream(entry: Peer['sessions'][number], authority: string, callback: StreamCallback): void {
+  #stream(entry: Entry, authority: string, callback: StreamCallback): void {
     let stream: ClientHttp2Stream;
-    const { baggage } = this.#options;
+    const { baggage, connectTimeoutMs } = this.#options;
     try {
       stream = entry.session.request({ ':method': 'CONNECT', ':authority': authority, baggage }, { endStream: false });
     } catch (cause) {
@@ -137,9 +152,15 @@ export class HboneClient {
     const fail = (code: string, message: string) => {
       if (settled) return;
       settled = true;
+      clearTimeout(timer);
       stream.destroy();
       callback(new ProxyError(code, message, { source: 'server', retry: 'yes' }), undefined);
     };
+    const limit = connectTimeoutMs + answerGraceMs;
+    const timer = setTimeout(
+      () => fail('connect-timeout', `${authority}: the peer's proxy did not answer within ${limit} ms`),
+      limit,
+    );
     // The application has not seen the request before 200: any failure until then is safe to retry.
     stream.on('error', (error) => fail('connect-failed', `${authority}: ${error.message}`));
     stream.on('close', () => {
@@ -152,6 +173,7 @@ export class HboneClient {
         return fail('connect-failed', `${authority}: the peer's proxy answered ${headers[':status']}`);
       if (settled) return;
       settled = true;
+      clearTimeout(timer);
       callback(undefined, stream);
     });
   }
@@ -168,10 +190,14 @@ export class HboneClient {
           session.close();
           continue;
         }
+        if (entry.pinging) continue;
         const timer = setTimeout(() => session.destroy(new Error('the peer answers no pings')), pingTimeoutMs);
         timer.unref();
-        const sent = session.ping(() => clearTimeout(timer));
-        if (!sent) clearTimeout(timer);
+        entry.pinging = session.ping(() => {
+          entry.pinging = false;
+          clearTimeout(timer);
+        });
+        if (!entry.pinging) clearTimeout(timer);
       }
     }
   }

@@ -3,7 +3,7 @@ import http2, { type ServerHttp2Session, type ServerHttp2Stream } from 'node:htt
 import tls from 'node:tls';
 import { type Address, parseAddress } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
-import type { Credentials } from '../tls/credentials.ts';
+import { type Credentials, tlsOptions } from '../tls/credentials.ts';
 import { type RefusalReason, verifyPeer } from '../tls/verify.ts';
 import { connectionWindow, sessionOptions } from './settings.ts';
 
@@ -38,7 +38,7 @@ export class HboneServer {
     this.#options = options;
     this.#server = tls.createServer({
       ...options.credentials.pem,
-      minVersion: 'TLSv1.3',
+      ...tlsOptions,
       ALPNProtocols: ['h2'],
       requestCert: true,
       rejectUnauthorized: false,
@@ -46,11 +46,9 @@ export class HboneServer {
       noDelay: true,
     });
     this.#server.maxConnections = maxSessions;
-    options.credentials.onChange(() =>
-      this.#server.setSecureContext({ ...options.credentials.pem, minVersion: 'TLSv1.3' }),
-    );
+    options.credentials.onChange(() => this.#server.setSecureContext({ ...options.credentials.pem, ...tlsOptions }));
     this.#server.on('tlsClientError', (error, socket) =>
-      options.onRefused('no-certificate', `handshake failed: ${error.message}`, socket.remoteAddress ?? 'unknown'),
+      options.onRefused('handshake-failed', error.message, socket.remoteAddress ?? 'unknown'),
     );
     this.#server.on('secureConnection', (socket) => this.#onConnection(socket));
   }

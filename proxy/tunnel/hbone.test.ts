@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { ClientHttp2Stream, ServerHttp2Stream } from 'node:http2';
+import net from 'node:net';
 import tls from 'node:tls';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { Address } from '../../protocol/discovery.ts';
@@ -37,11 +38,17 @@ async function startServer(onTunnel: (request: TunnelRequest) => void = echo) {
   return { server, refusals };
 }
 
-function connect(port: number, credentials: Credentials, identity = id('server'), destination = '127.0.0.1:80') {
+function connect(
+  port: number,
+  credentials: Credentials,
+  identity = id('server'),
+  destination = '127.0.0.1:80',
+  connectTimeoutMs = 2000,
+) {
   const client = new HboneClient({
     credentials,
     trustDomain: 'cluster.local',
-    connectTimeoutMs: 2000,
+    connectTimeoutMs,
     baggage: '',
     port,
   });
@@ -87,6 +94,51 @@ test('the server refuses a client without a certificate', async () => {
   socket.on('error', () => {});
   await once(socket, 'close');
   expect(refusals).toEqual(['no-certificate']);
+});
+
+test('bytes that are no handshake have a reason of their own', async () => {
+  const { server, refusals } = await startServer();
+  const socket = net.connect(server.port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.resume().end('GET / HTTP/1.1\r\n\r\n');
+  await once(socket, 'close');
+  await vi.waitFor(() => expect(refusals).toEqual(['handshake-failed']));
+});
+
+test('no session is given out that could be resumed', async () => {
+  const { server } = await startServer();
+  const socket = tls.connect({
+    port: server.port,
+    host: '127.0.0.1',
+    secureContext: ca.credentials(id('client')).context!,
+    ALPNProtocols: ['h2'],
+    rejectUnauthorized: false,
+  });
+  const sessions: Buffer[] = [];
+  socket.on('session', (session: Buffer) => sessions.push(session));
+  await once(socket, 'data'); // the HTTP/2 settings, which come after any ticket
+  socket.destroy();
+  const resumed = [];
+  for (const session of sessions) {
+    const again = tls.connect({
+      port: server.port,
+      host: '127.0.0.1',
+      secureContext: ca.credentials(id('client')).context!,
+      ALPNProtocols: ['h2'],
+      rejectUnauthorized: false,
+      session,
+    });
+    await once(again, 'secureConnect');
+    resumed.push(again.isSessionReused());
+    again.destroy();
+  }
+  expect(resumed).not.toContain(true);
+});
+
+test('a peer that never answers a CONNECT is given up, and may be tried elsewhere', async () => {
+  const { server } = await startServer(() => {});
+  const client = connect(server.port, ca.credentials(id('client')), id('server'), '127.0.0.1:80', 300);
+  await expect(client.stream()).rejects.toMatchObject({ code: 'connect-timeout', retry: 'yes' });
 });
 
 test('the client refuses a server of another identity', async () => {
