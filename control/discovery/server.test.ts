@@ -1,0 +1,144 @@
+import http2 from 'node:http2';
+import { afterEach, expect, test } from 'vitest';
+import { resources } from '../../kube/resources.ts';
+import type { ControlMessage, ProxyMessage } from '../../protocol/discovery.ts';
+import type { TelemetryReport } from '../../protocol/telemetry.ts';
+import { Cluster } from '../cluster/index.ts';
+import { FakeKube } from '../fake-kube.ts';
+import type { Authority } from '../identity/authority.ts';
+import { makeOwnCertificate } from '../identity/own-certificate.ts';
+import { podPolicy } from '../policy/inbound.ts';
+import { followPolicies } from '../policy/refresh.ts';
+import { config, listen, log, makeAuthority, proxyCertificate, putShop, service, slice, until } from '../test-parts.ts';
+import { DiscoveryServer } from './server.ts';
+import { Subscriptions } from './subscriptions.ts';
+
+const ends: (() => void)[] = [];
+afterEach(() => {
+  for (const end of ends.splice(0)) end();
+});
+
+async function start() {
+  const kube = new FakeKube();
+  putShop(kube);
+  const authority = await makeAuthority(kube);
+  const cluster = new Cluster(kube);
+  const subscriptions = new Subscriptions(cluster, 'cluster.local');
+  const reports: TelemetryReport[] = [];
+  const trust = { pem: authority.trustBundle };
+  const discovery = new DiscoveryServer({
+    own: makeOwnCertificate(authority, config),
+    trustDomain: 'cluster.local',
+    trustBundle: () => trust.pem,
+    subscriptions,
+    serviceAccountOf: (namespace, name) => cluster.pods.get(namespace, name)?.spec.serviceAccountName,
+    policyFor: (namespace, name) => podPolicy(cluster, namespace, name),
+    onTelemetry: (_proxy, report) => reports.push(report),
+    log,
+  });
+  ends.push(followPolicies(cluster, (namespace) => discovery.refreshPolicies(namespace)));
+  ends.push(() => discovery.drain());
+  return { kube, authority, discovery, reports, trust, port: await listen(discovery.server) };
+}
+
+function connect(port: number, authority: Authority, trusted: Authority, account = 'web') {
+  const session = http2.connect(`https://127.0.0.1:${port}`, {
+    ...proxyCertificate(authority, account),
+    ca: trusted.trustBundle,
+    checkServerIdentity: () => undefined,
+  });
+  const stream = session.request({ ':method': 'POST', ':path': '/v1/proxy' }, { endStream: false });
+  const got: ControlMessage[] = [];
+  const state = { closed: false };
+  let rest = '';
+  stream.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop()!;
+    for (const line of lines) got.push(JSON.parse(line) as ControlMessage);
+  });
+  const onEnd = () => {
+    state.closed = true;
+  };
+  session.on('error', onEnd).on('close', onEnd);
+  stream.on('error', onEnd).on('close', onEnd);
+  ends.push(() => session.destroy());
+  const write = (text: string) => stream.write(`${text}\n`);
+  const send = (message: ProxyMessage) => write(JSON.stringify(message));
+  const hello = (pod = 'web-a') => send({ type: 'hello', version: '0.1.0', pod, namespace: 'shop', workload: '' });
+  const all = <T extends ControlMessage['type']>(type: T) =>
+    got.filter((one): one is Extract<ControlMessage, { type: T }> => one.type === type);
+  return { state, write, send, hello, all };
+}
+
+const subscription = JSON.parse('{"type":"subscribe","address":"10.96.0.7:80"}') as ProxyMessage;
+
+test('a subscription is answered, and a change pushed within a second', async () => {
+  const { kube, authority, discovery, port } = await start();
+  const proxy = connect(port, authority, authority);
+  proxy.hello();
+  proxy.send(subscription);
+  await until(() => proxy.all('target').length === 1, 'the first state');
+  expect(proxy.all('target')[0]!.target.endpoints).toHaveLength(2);
+  expect(discovery.proxies).toMatchObject([{ pod: 'web-a', identity: { serviceAccount: 'web' } }]);
+  const changed = Date.now();
+  kube.put(resources.endpointSlices, slice([['10.244.0.2']]));
+  await until(() => proxy.all('target').length === 2, 'the change');
+  expect(Date.now() - changed).toBeLessThan(1000);
+  expect(proxy.all('target')[1]!.target.endpoints).toHaveLength(1);
+});
+
+test('policy and trust bundle follow their changes', async () => {
+  const { kube, authority, discovery, trust, port } = await start();
+  const proxy = connect(port, authority, authority);
+  proxy.hello();
+  await until(() => proxy.all('policy').length === 1, 'the first policy');
+  kube.put(resources.services, service('10.96.0.7', { appProtocol: 'grpc' }));
+  await until(() => proxy.all('policy').length === 2, 'the new policy');
+  expect(proxy.all('policy').map((one) => one.policy.ports)).toEqual([{}, { 8080: 'http2' }]);
+  discovery.refreshTrust();
+  trust.pem += (await makeAuthority()).trustBundle;
+  discovery.refreshTrust();
+  await until(() => proxy.all('trust-bundle').length > 1, 'the new roots');
+  expect(proxy.all('trust-bundle').map((one) => one.pem)).toEqual([authority.trustBundle, trust.pem]);
+});
+
+test('telemetry is taken and acknowledged', async () => {
+  const { authority, reports, port } = await start();
+  const proxy = connect(port, authority, authority);
+  proxy.hello();
+  proxy.send({ type: 'telemetry', report: { sequence: 7, started: 1, interval: 5000, series: [] } });
+  await until(() => proxy.all('telemetry-ack').length === 1, 'the acknowledgement');
+  expect(proxy.all('telemetry-ack')[0]!.sequence).toBe(7);
+  expect(reports).toHaveLength(1);
+});
+
+test('a certificate of other roots is refused', async () => {
+  const { authority, discovery, port } = await start();
+  const proxy = connect(port, await makeAuthority(), authority);
+  proxy.hello();
+  await until(() => proxy.state.closed, 'the end of the connection');
+  expect(proxy.all('trust-bundle')).toEqual([]);
+  expect(discovery.proxies).toEqual([]);
+});
+
+test('a pod of another service account is refused', async () => {
+  const { authority, discovery, port } = await start();
+  const proxy = connect(port, authority, authority, 'cart');
+  proxy.hello('web-a');
+  await until(() => proxy.state.closed, 'the end of the stream');
+  expect(discovery.proxies).toEqual([]);
+});
+
+test.each(['not json', 'null', '{"type":"subscribe","address":5}', '{"type":"telemetry"}'])(
+  'the message %s ends the stream and nothing else',
+  async (text) => {
+    const { authority, port } = await start();
+    const bad = connect(port, authority, authority);
+    bad.hello();
+    bad.write(text);
+    await until(() => bad.state.closed, 'the end of the stream');
+    const good = connect(port, authority, authority);
+    good.send(subscription);
+    await until(() => good.all('target').length === 1, 'the answer to another proxy');
+  },
+);
