@@ -1,5 +1,5 @@
 /** A certificate authority for tests. */
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { makeCertificate } from '../../protocol/x509.ts';
 import { type CertifiedKey, Credentials } from './credentials.ts';
 
@@ -21,14 +21,14 @@ export class TestCa {
     });
   }
 
-  /** Valid for `seconds` from now; already over where that is negative. */
-  certify(uri: string, seconds = 600): CertifiedKey {
+  /** Valid for `seconds` from now; already over where that is negative. For another's key where one is given. */
+  certify(uri: string, seconds = 600, publicKey?: KeyObject): CertifiedKey {
     const key = newKey();
     const notBefore = new Date(Date.now() - 3_600_000);
     const notAfter = new Date(Date.now() + seconds * 1000);
     const chain = makeCertificate({
       subject: '',
-      publicKey: key.publicKey,
+      publicKey: publicKey ?? key.publicKey,
       issuer: this.#issuer,
       notBefore,
       notAfter,
