@@ -60,8 +60,11 @@ export class YamlEditor {
     } else if (isScalar(node) && before === null && after !== null) {
       const [start, end] = node.range!;
       const text = JSON.stringify(after);
-      if (node.source === '') this.#push(start, start, ` ${text}`);
-      else if (!this.#inFlow) this.#push(start, start, `${text} # `);
+      if (node.source === '') {
+        // right after the colon, so that a comment keeps the blank before it
+        const colon = this.#source.slice(0, start).trimEnd().length;
+        this.#push(colon, colon, ` ${text}`);
+      } else if (!this.#inFlow) this.#push(start, start, `${text} # `);
       else if (node.source === 'null') this.#push(start, end, text);
       else throw new LayoutError(`"${node.source}" stands where the proxy has to be written; write null or remove it`);
     } else if ((isMap(node) || isSeq(node)) && after === null) {
