@@ -1,13 +1,13 @@
-/** Errors of the data path: who caused it, whether a retry is safe, and a stable code that docs/errors.md explains. */
+/** Errors of the data path: who caused it, whether a retry is safe, and a stable code that docs/errors-proxy.md explains. */
 
 export type ErrorSource = 'client' | 'server' | 'proxy' | 'control';
 
 /**
  * Whether the request may be sent again: `yes` where the application cannot have seen it (connect refused, stream
- * refused), `reused` where the connection had carried an exchange before and no response byte came (keep-alive
- * race, RFC 9110 section 9.2.2 applies), `no` otherwise.
+ * refused), `idempotent` where no response byte came and doing it twice is doing it once (RFC 9110 section 9.2.2),
+ * `no` otherwise.
  */
-export type Retry = 'yes' | 'reused' | 'no';
+export type Retry = 'yes' | 'idempotent' | 'no';
 
 export class ProxyError extends Error {
   readonly code: string;

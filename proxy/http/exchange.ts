@@ -45,6 +45,11 @@ export interface Http1Options {
   timers: TimerWheel;
   /** Whether the client may see the `mesh-error` header. */
   errorHeader: boolean;
+  /**
+   * Where the client is another proxy: called in place of an error response when the server is lost before its
+   * response, to break the connection off, so that the other proxy can try elsewhere.
+   */
+  onServerLost?: (error: ProxyError) => void;
   /** Called once when the client's connection is over. */
   onClose(): void;
   /** Malformed requests, with code; they are answered, not forwarded. */

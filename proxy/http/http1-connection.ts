@@ -270,9 +270,9 @@ export class Http1Connection implements CarrierHandler, Timed {
     carrier?.destroy();
     // A try that was answered is over already; what becomes of the rest of the response is told by requestEnd.
     if (!this.#responseStarted) this.#options.observer.attemptEnd(exchange, error);
-    const safe = error.retry === 'yes' || (error.retry === 'reused' && idempotent.has(exchange.method));
+    const safe = error.retry === 'yes' || (error.retry === 'idempotent' && idempotent.has(exchange.method));
     if (safe && this.#replayable && !this.#responseStarted && exchange.attempts < maxAttempts) {
-      exchange.avoid = error.retry === 'yes' ? exchange.endpoint : undefined;
+      exchange.avoid = exchange.endpoint;
       return this.#acquire();
     }
     this.#abort(error);
@@ -370,12 +370,16 @@ export class Http1Connection implements CarrierHandler, Timed {
   }
 
   #carrierLost(cause: Error | undefined): void {
-    const untouched = this.#exchange.firstByteAt === 0 && this.#carrier?.reused === true;
+    const silent = this.#exchange.firstByteAt === 0;
+    if (silent && cause instanceof ProxyError) return this.#attemptFailed(cause);
+    // An idle connection that dies is the race every keep-alive has; a fresh one that does may be a request that
+    // kills its server, and is not shown to a third.
+    const again = silent && (this.#carrier?.reused === true || this.#exchange.attempts === 1);
     const message = this.#responseStarted
       ? 'the server closed inside its response'
       : 'the server closed before its response';
     this.#attemptFailed(
-      new ProxyError('response-lost', message, { source: 'server', retry: untouched ? 'reused' : 'no', cause }),
+      new ProxyError('response-lost', message, { source: 'server', retry: again ? 'idempotent' : 'no', cause }),
     );
   }
 
@@ -435,6 +439,11 @@ export class Http1Connection implements CarrierHandler, Timed {
       if (!begun && !this.#client.destroyed && error.code === 'bad-chunk') return this.#refuse(error.code);
       this.#phase = 'over';
       this.#client.destroy();
+      return;
+    }
+    if (error.source === 'server' && this.#options.onServerLost) {
+      this.#options.onServerLost(error);
+      this.#phase = 'over';
       return;
     }
     const head = this.#exchange.method === 'HEAD';

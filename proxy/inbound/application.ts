@@ -67,7 +67,6 @@ export class Application implements Http1Target, Http1Observer {
   readonly #endpoint: Endpoint;
   readonly #series: Series;
   readonly #onIdleClose: () => void;
-  readonly #onUnreachable: (() => void) | undefined;
   #idle: ApplicationCarrier | undefined;
   readonly #onIdle = (carrier: ApplicationCarrier, alive: boolean): void => {
     if (alive) this.#idle = carrier;
@@ -77,22 +76,11 @@ export class Application implements Http1Target, Http1Observer {
     }
   };
 
-  /**
-   * `first`: a connection to begin with. `onIdleClose`: the application ended it between two exchanges.
-   * `onUnreachable`: it cannot be connected to any more; in place of an error response, where the peer's proxy is
-   * to try another endpoint.
-   */
-  constructor(
-    address: Address,
-    series: Series,
-    first: Socket | undefined,
-    onIdleClose: () => void,
-    onUnreachable: (() => void) | undefined,
-  ) {
+  /** `first`: a connection to begin with. `onIdleClose`: the application ended it between two exchanges. */
+  constructor(address: Address, series: Series, first: Socket | undefined, onIdleClose: () => void) {
     this.#endpoint = { address };
     this.#series = series;
     this.#onIdleClose = onIdleClose;
-    this.#onUnreachable = onUnreachable;
     if (first) this.#idle = new ApplicationCarrier(first, this.#endpoint, this.#onIdle);
   }
 
@@ -104,11 +92,7 @@ export class Application implements Http1Target, Http1Observer {
       return;
     }
     dialTcp(this.#endpoint.address, applicationTimeoutMs, (error, socket) => {
-      if (!socket) {
-        if (this.#onUnreachable) this.#onUnreachable();
-        else callback(error, undefined);
-        return;
-      }
+      if (!socket) return callback(error, undefined);
       callback(undefined, new ApplicationCarrier(socket, this.#endpoint, this.#onIdle));
     });
   }

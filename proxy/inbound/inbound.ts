@@ -1,4 +1,6 @@
 /** Inbound: plain TCP or an HBONE tunnel → application first → who speaks, and what → HTTP/1 engine or splice. */
+
+import http2 from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
@@ -11,6 +13,7 @@ import {
 import { parseSpiffeId, type SpiffeId } from '../../protocol/identity.ts';
 import { inPortRanges, type PortRange } from '../config.ts';
 import type { ConnectionSet, Drainable } from '../drain.ts';
+import type { ProxyError } from '../error.ts';
 import { Http1Connection } from '../http/http1-connection.ts';
 import type { Logger } from '../log.ts';
 import { awaitProtocol } from '../net/detect.ts';
@@ -120,9 +123,7 @@ export class Inbound {
     const series = this.#series(client, 'http');
     let connection: Http1Connection | undefined;
     const first = application.destroyed || application.readableEnded ? undefined : application;
-    // A tunnel that just ends is tried again elsewhere where that is safe; a 502 would be handed on.
-    const giveUp = client.identity ? () => void stream.destroy() : undefined;
-    const target = new Application(destination, series, first, () => connection?.drain(), giveUp);
+    const target = new Application(destination, series, first, () => connection?.drain());
     series.connectionOpened();
     let over = false;
     connection = new Http1Connection(stream, read, {
@@ -130,6 +131,8 @@ export class Inbound {
       observer: target,
       timers,
       errorHeader: client.identity !== null,
+      // The peer's proxy may try another endpoint; REFUSED_STREAM tells it that the application saw nothing.
+      ...(client.identity ? { onServerLost: (error: ProxyError) => breakOff(stream, error) } : {}),
       onClose: () => {
         over = true;
         series.connectionClosed();
@@ -179,4 +182,11 @@ export class Inbound {
       peerIdentity: client.identity,
     });
   }
+}
+
+function breakOff(stream: Duplex, error: ProxyError): void {
+  const { NGHTTP2_REFUSED_STREAM, NGHTTP2_INTERNAL_ERROR } = http2.constants;
+  if ('close' in stream)
+    (stream as http2.Http2Stream).close(error.retry === 'yes' ? NGHTTP2_REFUSED_STREAM : NGHTTP2_INTERNAL_ERROR);
+  else stream.destroy();
 }
