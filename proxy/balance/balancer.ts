@@ -76,23 +76,32 @@ export class Balancer<T> {
     if (now >= this.#nextReturn) this.#refresh(now);
     const usable = this.#usable;
     const count = usable.length;
-    if (count <= 1) return this.#onlyOne(usable[0], avoid);
+    if (avoid) return this.#another(avoid, now);
+    if (count <= 1) return usable[0];
     const first = Math.floor(this.#random() * count);
     let second = Math.floor(this.#random() * (count - 1));
     if (second >= first) second++;
     const a = usable[first]!;
     const b = usable[second]!;
-    if (avoid) {
-      if (a.endpoint.address === avoid.address) return b;
-      if (b.endpoint.address === avoid.address) return a;
-    }
     return b.load(now) < a.load(now) ? b : a;
   }
 
-  #onlyOne(one: EndpointState<T> | undefined, avoid: Endpoint | undefined): EndpointState<T> | undefined {
-    if (!one || avoid?.address !== one.endpoint.address) return one;
-    // The one in use just failed: one on probation is the better try.
-    return this.#all.find((state) => state !== one) ?? one;
+  /**
+   * For a retry, which is rare: the least loaded of those with the fewest failures in a row, over all of them. While
+   * several endpoints go at once two choices might both be dead.
+   */
+  #another(avoid: Endpoint, now: number): EndpointState<T> | undefined {
+    let best: EndpointState<T> | undefined;
+    let bestRank = Number.POSITIVE_INFINITY;
+    for (const state of this.#all) {
+      if (state.endpoint.address === avoid.address) continue;
+      const rank = state.ejectedUntil > 0 ? failuresToEject : state.failures;
+      if (!best || rank < bestRank || (rank === bestRank && state.load(now) < best.load(now))) {
+        best = state;
+        bestRank = rank;
+      }
+    }
+    return best ?? this.#all[0];
   }
 
   /** A connection or response came from it; latency in milliseconds, undefined where it says nothing. */

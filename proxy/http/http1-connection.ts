@@ -18,7 +18,7 @@ const idleTimeoutMs = 3_600_000;
 const lingerMs = 2_000;
 /** A body up to this size is kept until the response begins, so that the request can be sent again. */
 const replayLimit = 64 << 10;
-const maxAttempts = 3;
+const maxAttempts = 5;
 
 /** RFC 9110 section 9.2.2: sending these twice does what sending them once does. */
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
