@@ -1,8 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Two projects: `unit` sits beside the code and needs nothing but Node; `system` needs root (network
- * namespaces, nft) and real programs, and runs one file at a time so that measurements do not fight.
+ * `unit` sits beside the code and needs nothing but Node; `system` needs root (network namespaces, nft) and real
+ * programs, and runs one file at a time so that measurements do not fight; `soak` takes minutes, mostly waiting, so its
+ * files run side by side.
  */
 export default defineConfig({
   test: {
@@ -18,11 +19,14 @@ export default defineConfig({
       {
         test: {
           name: 'system',
-          include: ['test/**/*.test.ts'],
+          include: ['test/{integration,acceptance}/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
           fileParallelism: false,
         },
+      },
+      {
+        test: { name: 'soak', include: ['test/soak/*.test.ts'], testTimeout: 900_000, hookTimeout: 180_000 },
       },
     ],
   },

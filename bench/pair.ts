@@ -1,0 +1,96 @@
+/** A pair of proxies under test in pods: nginx and the server's proxy in one, the client's proxy in the other. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { execa } from 'execa';
+import { resources } from '../kube/resources.ts';
+import { type PodObject, type TestMesh, until } from '../test/support/mesh.ts';
+import { makeCertificates } from './certificates.ts';
+import { mesh as ownPeer } from './peers/mesh.ts';
+import { clientPort, originPort, type Peer } from './peers/peer.ts';
+
+const nginxConf = `worker_processes 1;
+daemon off;
+pid /tmp/nginx.pid;
+error_log stderr crit;
+events { worker_connections 20000; }
+http {
+  access_log off;
+  keepalive_timeout 600s;
+  keepalive_requests 100000000;
+  client_body_temp_path /tmp; proxy_temp_path /tmp; fastcgi_temp_path /tmp; uwsgi_temp_path /tmp; scgi_temp_path /tmp;
+  server {
+    listen ${originPort} backlog=4096;
+    location / { default_type text/plain; return 200 "hello from the origin of the bench\\n"; }
+  }
+}
+`;
+
+export interface Pair {
+  peer: Peer;
+  /** What wrk in the client's pod asks for. */
+  url: string;
+  client: PodObject;
+  /** Processes of the client's and the server's proxy. */
+  proxies: [number, number];
+}
+
+/** Deploys the pair and waits until it answers. */
+export async function deploy(peer: Peer, mesh: TestMesh): Promise<Pair> {
+  const name = peer.name.toLowerCase();
+  const folder = path.join(mesh.home, `bench-${name}`);
+  await mkdir(folder, { mode: 0o755 });
+  await makeCertificates(folder);
+  const write = (files: Record<string, string>) =>
+    Promise.all(Object.entries(files).map(([file, content]) => writeFile(path.join(folder, file), content)));
+  await write({ 'nginx.conf': nginxConf, ...peer.files('127.0.0.1') });
+  // Programs in pods are not root's.
+  await execa('chmod', ['-R', 'a+rX', mesh.home]);
+
+  const isOwn = peer === ownPeer;
+  const up = async (role: string, main: string[], proxy: string[]): Promise<PodObject> => {
+    const commands = { main, ...(proxy.length > 0 ? { proxy } : {}) };
+    await mesh.apply(pod(`${name}-${role}`, folder, commands), isOwn);
+    return (await mesh.ready(`${name}-${role}`))[0]!;
+  };
+  const server = await up('server', ['nginx', '-e', 'stderr', '-c', '/bench/nginx.conf'], peer.server);
+  await write(peer.files(server.status.podIP));
+  const client = await up('client', ['sleep', 'infinity'], peer.client);
+  const container = isOwn ? 'mesh-proxy' : 'proxy';
+  const pair: Pair = {
+    peer,
+    url: `http://${isOwn ? await serviceAddress(mesh, name) : `127.0.0.1:${clientPort}`}/`,
+    client,
+    proxies: [mesh.pid(client, container), mesh.pid(server, container)],
+  };
+  const get = ['curl', '-s', '-m', '2', '-o', '/dev/null', '-w', '%{http_code}', pair.url];
+  await until(`${peer.name} answers`, async () => (await mesh.exec(client, ...get).catch(() => '')) === '200');
+  return pair;
+}
+
+function pod(name: string, folder: string, commands: Record<string, string[]>): string {
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, labels: { app: name } },
+    spec: {
+      terminationGracePeriodSeconds: 1,
+      containers: Object.entries(commands).map(([container, command]) => ({
+        name: container,
+        image: 'programs:here',
+        command,
+        volumeMounts: [{ name: 'bench', mountPath: '/bench' }],
+      })),
+      volumes: [{ name: 'bench', hostPath: { path: folder } }],
+    },
+  });
+}
+
+async function serviceAddress(mesh: TestMesh, name: string): Promise<string> {
+  const service = await mesh.client.create(resources.services, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'origin', namespace: 'default' },
+    spec: { selector: { app: `${name}-server` }, ports: [{ port: 80, targetPort: originPort }] },
+  });
+  return (service as typeof service & { spec: { clusterIP: string } }).spec.clusterIP;
+}
