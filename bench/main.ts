@@ -1,7 +1,8 @@
 /**
  * `npm run bench`: wrk → client proxy → mutual TLS → server proxy → nginx, for this mesh and its peers, in pods of a
  * local mesh of its own. Peers take turns within each round, so that drift of the machine hits all alike.
- * Flags: --rounds N (3), --seconds N (5), --connections 8,32,128, --json FILE, --write (docs/benchmarks.md).
+ * Flags: --rounds N (3), --seconds N (5), --connections 8,32,128, --peers mesh,haproxy,… (all),
+ * --json FILE, --write (docs/benchmarks.md).
  */
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '5' },
     connections: { type: 'string', default: '8,32,128' },
+    peers: { type: 'string' },
     json: { type: 'string' },
     write: { type: 'boolean', default: false },
   },
@@ -34,7 +36,13 @@ if (![rounds, seconds, ...connections].every((number) => Number.isInteger(number
 }
 
 await ensurePrograms({ ...runtimePrograms, wrk: 'wrk', nginx: 'nginx-light', openssl: 'openssl', curl: 'curl' });
-const peers = [own, haproxy, envoy, httpProxy].filter((peer) => {
+const known = [own, haproxy, envoy, httpProxy];
+const wanted = values.peers?.split(',') ?? known.map((peer) => peer.name.toLowerCase());
+const stranger = wanted.find((name) => !known.some((peer) => peer.name.toLowerCase() === name));
+if (stranger)
+  throw new Error(`--peers: "${stranger}" is none of ${known.map((peer) => peer.name.toLowerCase()).join(', ')}`);
+const peers = known.filter((peer) => {
+  if (!wanted.includes(peer.name.toLowerCase())) return false;
   const missing = peer.missing();
   if (missing) say(`${peer.name} is not here and is left out; to have it: ${missing}`);
   return !missing;
