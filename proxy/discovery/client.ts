@@ -1,7 +1,9 @@
 /** The proxy's end of the proxy protocol (protocol/discovery.ts): one stream to the control plane, for ever. */
-import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { type ControlMessage, maxMessageBytes, type ProxyMessage } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
+import { encodeHeaders } from '../http2/hpack-encoder.ts';
+import { Http2Session } from '../http2/session.ts';
+import type { Http2Stream } from '../http2/stream.ts';
 import type { Logger } from '../log.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { dial } from '../tls/dial.ts';
@@ -11,6 +13,8 @@ const firstRetryMs = 200;
 const lastRetryMs = 10_000;
 const connectTimeoutMs = 5_000;
 const pingEveryMs = 10_000;
+/** One stream, which carries everything: its window may be the connection's but for a little. */
+const streamSettings = { streamWindow: 1 << 20, connectionWindow: 2 << 20, maxStreams: 1, maxHeaderListBytes: 16_384 };
 
 export interface DiscoveryOptions {
   host: string;
@@ -31,8 +35,8 @@ export interface DiscoveryOptions {
 
 export class DiscoveryClient {
   readonly #options: DiscoveryOptions;
-  #session: ClientHttp2Session | undefined;
-  #stream: ClientHttp2Stream | undefined;
+  #session: Http2Session | undefined;
+  #stream: Http2Stream | undefined;
   #timer: NodeJS.Timeout | undefined;
   #pinger: NodeJS.Timeout | undefined;
   #failures = 0;
@@ -65,7 +69,6 @@ export class DiscoveryClient {
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearInterval(this.#pinger);
-    this.#stream?.close();
     this.#session?.destroy();
   }
 
@@ -73,7 +76,7 @@ export class DiscoveryClient {
   send(message: ProxyMessage): void {
     const stream = this.#stream;
     if (!stream || !this.#connected) return;
-    if (stream.writableLength > maxMessageBytes) {
+    if (stream.queuedBytes > maxMessageBytes) {
       this.#session?.destroy(new Error('the control plane does not read'));
       return;
     }
@@ -87,38 +90,30 @@ export class DiscoveryClient {
       (error, socket) => {
         if (!socket) return this.#again(error?.message ?? 'no connection');
         if (this.#stopped) return void socket.destroy();
-        const session = http2.connect(`https://${host.includes(':') ? `[${host}]` : host}:${port}`, {
-          createConnection: () => socket,
+        const session: Http2Session = new Http2Session(socket, {
+          role: 'client',
+          settings: streamSettings,
+          onGoaway: () => session.destroy(),
+          onClose: (cause) => this.#closed(session, cause?.message ?? 'the control plane closed the stream'),
         });
         this.#session = session;
-        let why = 'the control plane closed the stream';
-        session.on('error', (cause) => {
-          why = cause.message;
-        });
-        session.once('close', () => this.#closed(session, why));
-        session.once('goaway', () => session.close());
-        this.#open(session);
+        this.#open(session, host);
       },
     );
   }
 
-  #open(session: ClientHttp2Session): void {
-    const stream = session.request(
-      { ':method': 'POST', ':path': '/v1/proxy', 'content-type': 'application/x-ndjson' },
-      { endStream: false },
-    );
-    this.#stream = stream;
-    const reader = new LineReader(maxMessageBytes, (line) => this.#onLine(line));
-    stream.on('response', (headers) => {
-      if (headers[':status'] !== 200) {
-        session.destroy(new Error(`the control plane answered ${headers[':status']}`));
-        return;
-      }
+  #open(session: Http2Session, host: string): void {
+    const head = [':method', 'POST', ':scheme', 'https', ':authority', host, ':path', '/v1/proxy'];
+    const stream = session.request(encodeHeaders([...head, 'content-type', 'application/x-ndjson']), (headers) => {
+      const status = headers[headers.indexOf(':status') + 1];
+      if (status !== '200') return session.destroy(new Error(`the control plane answered ${status}`));
       this.#failures = 0;
       this.#connected = true;
       this.#options.log.info('connected to the control plane');
       this.#options.onOpen();
     });
+    this.#stream = stream;
+    const reader = new LineReader(maxMessageBytes, (line) => this.#onLine(line));
     stream.on('data', (chunk: Buffer) => {
       if (!reader.push(chunk)) session.destroy(new Error('a message of the control plane is too long'));
     });
@@ -147,7 +142,7 @@ export class DiscoveryClient {
     this.#options.onMessage(message);
   }
 
-  #closed(session: ClientHttp2Session, why: string): void {
+  #closed(session: Http2Session, why: string): void {
     if (this.#session !== session) return;
     clearInterval(this.#pinger);
     this.#session = undefined;

@@ -1,6 +1,5 @@
 /** Inbound: plain TCP or an HBONE tunnel → application first → who speaks, and what → HTTP/1 engine or splice. */
 
-import http2 from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
@@ -15,6 +14,8 @@ import { inPortRanges, type PortRange } from '../config.ts';
 import type { ConnectionSet, Drainable } from '../drain.ts';
 import type { ProxyError } from '../error.ts';
 import { Http1Connection } from '../http/http1-connection.ts';
+import { errorCode } from '../http2/frames.ts';
+import { Http2Stream } from '../http2/stream.ts';
 import type { Logger } from '../log.ts';
 import { awaitProtocol } from '../net/detect.ts';
 import { firstSpeaker } from '../net/first-speaker.ts';
@@ -185,8 +186,7 @@ export class Inbound {
 }
 
 function breakOff(stream: Duplex, error: ProxyError): void {
-  const { NGHTTP2_REFUSED_STREAM, NGHTTP2_INTERNAL_ERROR } = http2.constants;
-  if ('close' in stream)
-    (stream as http2.Http2Stream).close(error.retry === 'yes' ? NGHTTP2_REFUSED_STREAM : NGHTTP2_INTERNAL_ERROR);
+  if (stream instanceof Http2Stream)
+    stream.reset(error.retry === 'yes' ? errorCode.refusedStream : errorCode.internalError);
   else stream.destroy();
 }

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
-import { constants } from 'node:http2';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { Address, Endpoint } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
 import type { Carrier, CarrierHandler } from '../carrier.ts';
+import { errorCode } from '../http2/frames.ts';
 import { TimerWheel } from '../net/timer-wheel.ts';
 import { TestCa } from '../tls/test-ca.ts';
 import { PoolingConnector } from './connector.ts';
@@ -166,7 +166,7 @@ test('idle tunnels of a replaced certificate are not used again', async () => {
 test('a stream the peer refuses may be tried elsewhere', async () => {
   const { endpoint, open } = await startTunnel((request) => {
     const stream = request.accept();
-    stream.once('data', () => stream.close(constants.NGHTTP2_REFUSED_STREAM));
+    stream.once('data', () => stream.reset(errorCode.refusedStream));
   });
   const carrier = await open(endpoint);
   const heard: unknown[] = [];

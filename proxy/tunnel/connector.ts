@@ -1,10 +1,11 @@
 /** Carriers to endpoints: HBONE streams where they are meshed, TCP where they are not; idle ones are pooled. */
-import { constants, type Http2Stream } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type Endpoint, parseAddress } from '../../protocol/discovery.ts';
 import type { Carrier, CarrierCallback, CarrierHandler, Connector } from '../carrier.ts';
 import { ProxyError } from '../error.ts';
+import { errorCode } from '../http2/frames.ts';
+import type { Http2Stream } from '../http2/stream.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
 import type { HboneClient } from './hbone-client.ts';
 
@@ -96,7 +97,7 @@ class PooledCarrier implements Carrier {
     this.handler = undefined;
     this.#owner.drop(this, this.#pool);
     if (error) this.#duplex.destroy();
-    const refused = this.secure && (this.#duplex as Http2Stream).rstCode === constants.NGHTTP2_REFUSED_STREAM;
+    const refused = this.secure && (this.#duplex as Http2Stream).resetCode === errorCode.refusedStream;
     handler?.onCarrierClose(refused ? refusal(this.endpoint, error) : error);
   }
 }

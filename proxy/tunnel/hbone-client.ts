@@ -1,12 +1,14 @@
 /** The client's end of HBONE: few connections per peer, many streams on each. */
-import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { type Endpoint, parseAddress } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
 import { hbonePort } from '../../protocol/ports.ts';
 import { ProxyError } from '../error.ts';
+import { encodeHeaders } from '../http2/hpack-encoder.ts';
+import { Http2Session } from '../http2/session.ts';
+import type { Http2Stream } from '../http2/stream.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { dial } from '../tls/dial.ts';
-import { connectionWindow, sessionOptions } from './settings.ts';
+import { tunnelSettings } from './settings.ts';
 
 const streamsPerSession = 100;
 const idleSessionMs = 300_000;
@@ -25,11 +27,10 @@ export interface HboneClientOptions {
   port?: number;
 }
 
-type StreamCallback = (error: ProxyError | undefined, stream: ClientHttp2Stream | undefined) => void;
+type StreamCallback = (error: ProxyError | undefined, stream: Http2Stream | undefined) => void;
 
 interface Entry {
-  session: ClientHttp2Session;
-  streams: number;
+  session: Http2Session;
   generation: number;
   idleSince: number;
   pinging: boolean;
@@ -77,11 +78,7 @@ export class HboneClient {
     }
     const { generation } = this.#options.credentials;
     const entry = peer.sessions.find(
-      (one) =>
-        one.generation === generation &&
-        one.streams < streamsPerSession &&
-        !one.session.closed &&
-        !one.session.destroyed,
+      (one) => one.generation === generation && one.session.streams < streamsPerSession && one.session.usable,
     );
     if (entry) return this.#stream(entry, endpoint.address, callback);
     peer.waiting.push({ authority: endpoint.address, callback });
@@ -107,23 +104,19 @@ export class HboneClient {
           for (const { callback } of waiting) callback(error, undefined);
           return;
         }
-        const session = http2.connect(`https://${ip.includes(':') ? `[${ip}]` : ip}:${port}`, {
-          createConnection: () => socket,
-          ...sessionOptions,
-        });
-        session.setLocalWindowSize?.(connectionWindow);
-        const entry: Entry = { session, streams: 0, generation, idleSince: performance.now(), pinging: false };
-        peer.sessions.push(entry);
         const gone = () => {
           const at = peer.sessions.indexOf(entry);
           if (at >= 0) peer.sessions.splice(at, 1);
           if (peer.sessions.length === 0 && peer.waiting.length === 0 && !peer.dialling) this.#peers.delete(key);
         };
-        session.on('connect', () => session.setLocalWindowSize(connectionWindow));
-        session.on('goaway', gone);
-        session.on('close', gone);
-        session.on('error', () => session.destroy());
-        session.unref();
+        const session = new Http2Session(socket, {
+          role: 'client',
+          settings: tunnelSettings,
+          onGoaway: gone,
+          onClose: gone,
+        });
+        const entry: Entry = { session, generation, idleSince: performance.now(), pinging: false };
+        peer.sessions.push(entry);
         const waiting = peer.waiting.splice(0, streamsPerSession);
         for (const { authority, callback } of waiting) this.#stream(entry, authority, callback);
         if (peer.waiting.length > 0) this.#dial(peer, key, ip, identity);
@@ -132,22 +125,20 @@ export class HboneClient {
   }
 
   #stream(entry: Entry, authority: string, callback: StreamCallback): void {
-    let stream: ClientHttp2Stream;
     const { baggage, connectTimeoutMs } = this.#options;
-    try {
-      stream = entry.session.request({ ':method': 'CONNECT', ':authority': authority, baggage }, { endStream: false });
-    } catch (cause) {
-      callback(
-        new ProxyError('connect-failed', `${authority}: the tunnel is closing`, {
-          source: 'server',
-          retry: 'yes',
-          cause,
-        }),
-        undefined,
-      );
-      return;
+    if (!entry.session.usable) {
+      const message = `${authority}: the tunnel is closing`;
+      return callback(new ProxyError('connect-failed', message, { source: 'server', retry: 'yes' }), undefined);
     }
-    entry.streams++;
+    const head = encodeHeaders([':method', 'CONNECT', ':authority', authority, 'baggage', baggage]);
+    const stream = entry.session.request(head, (headers) => {
+      const status = headers[headers.indexOf(':status') + 1];
+      if (status !== '200') return fail('connect-failed', `${authority}: the peer's proxy answered ${status}`);
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      callback(undefined, stream);
+    });
     let settled = false;
     const fail = (code: string, message: string) => {
       if (settled) return;
@@ -164,17 +155,8 @@ export class HboneClient {
     // The application has not seen the request before 200: any failure until then is safe to retry.
     stream.on('error', (error) => fail('connect-failed', `${authority}: ${error.message}`));
     stream.on('close', () => {
-      entry.streams--;
       entry.idleSince = performance.now();
       fail('connect-failed', `${authority}: the peer closed the tunnel`);
-    });
-    stream.once('response', (headers) => {
-      if (headers[':status'] !== 200)
-        return fail('connect-failed', `${authority}: the peer's proxy answered ${headers[':status']}`);
-      if (settled) return;
-      settled = true;
-      clearTimeout(timer);
-      callback(undefined, stream);
     });
   }
 
@@ -185,19 +167,19 @@ export class HboneClient {
     for (const peer of this.#peers.values()) {
       for (const entry of [...peer.sessions]) {
         const { session } = entry;
-        if (session.destroyed || session.closed) continue;
-        if (entry.streams === 0 && (now - entry.idleSince > idleSessionMs || entry.generation !== generation)) {
+        if (!session.usable) continue;
+        if (session.streams === 0 && (now - entry.idleSince > idleSessionMs || entry.generation !== generation)) {
           session.close();
           continue;
         }
         if (entry.pinging) continue;
         const timer = setTimeout(() => session.destroy(new Error('the peer answers no pings')), pingTimeoutMs);
         timer.unref();
-        entry.pinging = session.ping(() => {
+        entry.pinging = true;
+        session.ping(() => {
           entry.pinging = false;
           clearTimeout(timer);
         });
-        if (!entry.pinging) clearTimeout(timer);
       }
     }
   }

@@ -1,11 +1,12 @@
 /** The server's end of HBONE: mutual TLS, HTTP/2, one CONNECT stream per carried connection. */
-import http2, { type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import tls from 'node:tls';
 import { type Address, parseAddress } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
+import { Http2Session } from '../http2/session.ts';
+import type { Http2Stream } from '../http2/stream.ts';
 import { type Credentials, tlsOptions } from '../tls/credentials.ts';
 import { type RefusalReason, verifyPeer } from '../tls/verify.ts';
-import { connectionWindow, sessionOptions } from './settings.ts';
+import { tunnelSettings } from './settings.ts';
 
 export interface TunnelRequest {
   destination: Address;
@@ -13,7 +14,7 @@ export interface TunnelRequest {
   /** Workload of the peer as its proxy names it, e.g. `shop/deployment/web`; empty where it does not. */
   baggage: string;
   /** Answers 200; bytes flow from now on. */
-  accept(): ServerHttp2Stream;
+  accept(): Http2Stream;
   /** 400, 401 or 503. */
   refuse(status: number): void;
 }
@@ -31,7 +32,7 @@ const maxSessions = 4096;
 
 export class HboneServer {
   readonly #server: tls.Server;
-  readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #sessions = new Set<Http2Session>();
   readonly #options: HboneServerOptions;
 
   constructor(options: HboneServerOptions) {
@@ -86,33 +87,36 @@ export class HboneServer {
       socket.destroy();
       return;
     }
-    const session = http2.performServerHandshake(socket, sessionOptions);
+    const session: Http2Session = new Http2Session(socket, {
+      role: 'server',
+      settings: tunnelSettings,
+      onStream: (stream, headers) => this.#onStream(stream, headers, verdict.identity),
+      onClose: () => this.#sessions.delete(session),
+    });
     this.#sessions.add(session);
-    session.setLocalWindowSize(connectionWindow);
-    session.on('close', () => this.#sessions.delete(session));
-    session.on('error', () => session.destroy());
-    session.on('stream', (stream, headers) => this.#onStream(stream, headers, verdict.identity));
   }
 
-  #onStream(stream: ServerHttp2Stream, headers: http2.IncomingHttpHeaders, peer: SpiffeId): void {
-    stream.on('error', () => stream.destroy()); // the end of it is what its users hear
-    const destination = headers[':authority'] ?? '';
+  #onStream(stream: Http2Stream, headers: readonly string[], peer: SpiffeId): void {
+    stream.on('error', () => {}); // its close is what its users hear
+    const header = (name: string) => {
+      const at = headers.indexOf(name);
+      return at < 0 || at % 2 === 1 ? '' : headers[at + 1]!;
+    };
+    const destination = header(':authority');
     const parsed = parseAddress(destination);
-    if (headers[':method'] !== 'CONNECT' || !parsed || !this.#options.podIps.includes(parsed.ip)) {
-      stream.respond({ ':status': 400 }, { endStream: true });
+    if (header(':method') !== 'CONNECT' || !parsed || !this.#options.podIps.includes(parsed.ip)) {
+      stream.respond([':status', '400'], true);
       return;
     }
     this.#options.onTunnel({
       destination: destination as Address,
       peer,
-      baggage: typeof headers.baggage === 'string' ? headers.baggage.slice(0, 1024) : '',
+      baggage: header('baggage').slice(0, 1024),
       accept() {
-        if (!stream.destroyed && !stream.closed) stream.respond({ ':status': 200 });
+        stream.respond([':status', '200']);
         return stream;
       },
-      refuse(status) {
-        if (!stream.destroyed && !stream.closed) stream.respond({ ':status': status }, { endStream: true });
-      },
+      refuse: (status) => stream.respond([':status', String(status)], true),
     });
   }
 }

@@ -1,20 +1,10 @@
 /** HTTP/2 settings of HBONE, both ends. */
+import type { Http2Settings } from '../http2/settings.ts';
 
-/** Bytes one stream, and one connection, may have in flight; the connection's is larger: equal windows deadlock. */
-export const streamWindow = 1 << 20;
-export const connectionWindow = 16 << 20;
-export const maxStreams = 200;
-
-export const sessionOptions = {
-  settings: {
-    initialWindowSize: streamWindow,
-    maxConcurrentStreams: maxStreams,
-    maxFrameSize: 16384,
-    maxHeaderListSize: 16384,
-    enablePush: false,
-  },
-  maxSessionMemory: 64,
-  // A peer that resets streams faster than this is ended (CVE-2023-44487).
-  streamResetBurst: 1000,
-  streamResetRate: 200,
+/** The connection's window is larger than a stream's: equal ones deadlock. */
+export const tunnelSettings: Http2Settings = {
+  streamWindow: 1 << 20,
+  connectionWindow: 16 << 20,
+  maxStreams: 200,
+  maxHeaderListBytes: 16_384,
 };

@@ -1,0 +1,115 @@
+/** Gathers the frames of one turn of the event loop and writes them together: few TLS records, few system calls. */
+import type { Duplex } from 'node:stream';
+import { frame, frameHeaderBytes, writeFrameHeader } from './frames.ts';
+
+/** Beyond this much unsent, streams wait. */
+const blockedBytes = 256 << 10;
+/** Blocks are used again and again, by all connections: nothing is allocated per frame, and content is let go of. */
+const blockBytes = 64 << 10;
+const maxFreeBlocks = 32;
+const freeBlocks: Buffer[] = [];
+/** Of one TLS record's content at most (RFC 8446 section 5.1). */
+const recordBytes = 16_384;
+/** A frame for less is not worth its header. */
+const worthCutting = 256;
+
+interface Block {
+  bytes: Buffer;
+  used: number;
+}
+
+export class FrameWriter {
+  readonly #socket: Duplex;
+  readonly #onDrain: () => void;
+  /** Filled and not yet given to the socket; the last one takes more. */
+  #blocks: Block[] = [];
+  #bytes = 0;
+  #scheduled = false;
+  /** What the socket has: one write at a time, and what comes meanwhile goes out together. */
+  #writing: Block[] = [];
+  #wasBlocked = false;
+  readonly #flushed = (): void => {
+    this.#scheduled = false;
+    if (this.#writing.length === 0) this.#write();
+  };
+  readonly #written = (): void => {
+    for (const { bytes } of this.#writing) if (freeBlocks.length < maxFreeBlocks) freeBlocks.push(bytes);
+    this.#writing = [];
+    if (this.#bytes > 0 && !this.#scheduled) this.#write();
+    if (!this.#wasBlocked || this.blocked) return;
+    this.#wasBlocked = false;
+    this.#onDrain();
+  };
+
+  /** `onDrain` is called when it was `blocked` and no longer is. */
+  constructor(socket: Duplex, onDrain: () => void) {
+    this.#socket = socket;
+    this.#onDrain = onDrain;
+  }
+
+  get blocked(): boolean {
+    return this.#bytes > blockedBytes;
+  }
+
+  /** Bytes that have not been given to the system. */
+  get unsent(): number {
+    return this.#bytes + this.#socket.writableLength;
+  }
+
+  /**
+   * Copies a frame; its payload is not needed afterwards. DATA is cut where a TLS record ends, so that the reader of the
+   * record gets whole frames and not a piece of one more.
+   */
+  frame(type: number, flags: number, stream: number, payload: Buffer): void {
+    for (let start = 0; ; ) {
+      const block = this.#blocks.at(-1) ?? this.#addBlock();
+      const { bytes, used } = block;
+      const left = payload.length - start;
+      const room = recordBytes - (used % recordBytes) - frameHeaderBytes;
+      const cut = type === frame.data && left > room && room >= worthCutting;
+      const length = cut ? room : left;
+      const end = used + frameHeaderBytes + length;
+      if (end > blockBytes) {
+        this.#addBlock();
+        continue;
+      }
+      writeFrameHeader(bytes, used, length, type, cut ? 0 : flags, stream);
+      payload.copy(bytes, used + frameHeaderBytes, start, start + length);
+      block.used = end;
+      this.#bytes += end - used;
+      start += length;
+      if (!cut) break;
+    }
+    this.#wasBlocked ||= this.blocked;
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#flushed);
+  }
+
+  /** Writes all there is at once: nothing will come any more. */
+  finish(): void {
+    for (const { bytes, used } of this.#blocks.splice(0)) {
+      if (!this.#socket.destroyed) this.#socket.write(bytes.subarray(0, used));
+    }
+    this.#bytes = 0;
+  }
+
+  #addBlock(): Block {
+    const block = { bytes: freeBlocks.pop() ?? Buffer.allocUnsafeSlow(blockBytes), used: 0 };
+    this.#blocks.push(block);
+    return block;
+  }
+
+  #write(): void {
+    const blocks = this.#blocks;
+    if (blocks.length === 0 || this.#socket.destroyed) return;
+    this.#blocks = [];
+    this.#bytes = 0;
+    this.#writing = blocks;
+    const last = blocks.length - 1;
+    if (last > 0) this.#socket.cork();
+    for (let i = 0; i < last; i++) this.#socket.write(blocks[i]!.bytes.subarray(0, blocks[i]!.used));
+    this.#socket.write(blocks[last]!.bytes.subarray(0, blocks[last]!.used), this.#written);
+    if (last > 0) this.#socket.uncork();
+  }
+}

@@ -1,0 +1,69 @@
+/** Puts header blocks together from HEADERS and CONTINUATION (RFC 9113 sections 6.2 and 6.10), and decodes them. */
+import type { Breach } from './breach.ts';
+import { errorCode, flag, maxFrameBytes } from './frames.ts';
+import { HpackDecoder } from './hpack-decoder.ts';
+
+const maxContinuations = 16;
+
+export interface HeaderBlock {
+  stream: number;
+  /** Whether the stream ends with it. */
+  end: boolean;
+  /** Name, value, name, value…; cut short where the list is larger than allowed. */
+  headers: string[];
+  tooLarge: boolean;
+}
+
+export class HeaderBlocks {
+  readonly #maxListBytes: number;
+  readonly #decoder: HpackDecoder;
+  #parts: Buffer[] = [];
+  #bytes = 0;
+  #end = false;
+  /** Stream of the block that has begun and not ended; 0 between blocks. */
+  open = 0;
+
+  constructor(maxListBytes: number) {
+    this.#maxListBytes = maxListBytes;
+    this.#decoder = new HpackDecoder(maxListBytes);
+  }
+
+  /** A HEADERS frame; undefined where CONTINUATION has to follow. */
+  begin(flags: number, stream: number, payload: Buffer): HeaderBlock | Breach | undefined {
+    let start = flags & flag.padded ? 1 : 0;
+    const padding = start === 1 ? (payload[0] ?? 0) : 0;
+    if (flags & flag.priority) start += 5;
+    if (start > payload.length) return { code: errorCode.frameSizeError, message: 'HEADERS cut short' };
+    if (start + padding > payload.length) {
+      return { code: errorCode.protocolError, message: 'padding longer than its frame' };
+    }
+    const part = payload.subarray(start, payload.length - padding);
+    this.open = stream;
+    this.#end = (flags & flag.endStream) !== 0;
+    this.#parts = [part];
+    this.#bytes = part.length;
+    return flags & flag.endHeaders ? this.#finish() : undefined;
+  }
+
+  /** A CONTINUATION frame of the open block. */
+  go(flags: number, payload: Buffer): HeaderBlock | Breach | undefined {
+    this.#parts.push(payload);
+    this.#bytes += payload.length;
+    // CVE-2024-27316: a block must end.
+    if (this.#bytes > this.#maxListBytes + maxFrameBytes || this.#parts.length > maxContinuations) {
+      return { code: errorCode.enhanceYourCalm, message: 'too many CONTINUATION frames' };
+    }
+    return flags & flag.endHeaders ? this.#finish() : undefined;
+  }
+
+  #finish(): HeaderBlock | Breach {
+    const headers: string[] = [];
+    const block = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
+    const result = this.#decoder.decode(block, headers);
+    if (result === 'malformed') return { code: errorCode.compressionError, message: 'a header block is malformed' };
+    const stream = this.open;
+    this.open = 0;
+    this.#parts = [];
+    return { stream, end: this.#end, headers, tooLarge: result === 'too-large' };
+  }
+}

@@ -1,0 +1,102 @@
+/** Flow control towards the peer (RFC 9113 section 5.2): what may be sent now, and who waits for a window. */
+import type { Breach } from './breach.ts';
+import type { FrameWriter } from './frame-writer.ts';
+import { errorCode, frame, initialWindow, maxFrameBytes, maxWindow, setting } from './frames.ts';
+import type { Http2Stream } from './stream.ts';
+
+const overflow: Breach = { code: errorCode.flowControlError, message: 'a window that overflows' };
+
+export class SendFlow {
+  readonly #writer: FrameWriter;
+  readonly #streams: ReadonlyMap<number, Http2Stream>;
+  /** Streams with a chunk that a window has not let through, in the order in which they began to wait. */
+  readonly #waiting = new Set<Http2Stream>();
+  #window = initialWindow;
+  #frameBytes = maxFrameBytes;
+  /** What a new stream may send, and how many there may be: the peer's settings. */
+  streamWindow = initialWindow;
+  maxStreams = 100;
+
+  constructor(writer: FrameWriter, streams: ReadonlyMap<number, Http2Stream>) {
+    this.#writer = writer;
+    this.#streams = streams;
+  }
+
+  /** Sends as much as windows allow; how much that was. */
+  send(stream: Http2Stream, chunk: Buffer): number {
+    let sent = 0;
+    while (sent < chunk.length && !this.#writer.blocked) {
+      const size = Math.min(chunk.length - sent, stream.sendWindow, this.#window, this.#frameBytes);
+      if (size <= 0) break;
+      const whole = sent === 0 && size === chunk.length;
+      this.#writer.frame(frame.data, 0, stream.id, whole ? chunk : chunk.subarray(sent, sent + size));
+      stream.sendWindow -= size;
+      this.#window -= size;
+      sent += size;
+    }
+    return sent;
+  }
+
+  wait(stream: Http2Stream): void {
+    this.#waiting.add(stream);
+  }
+
+  forget(stream: Http2Stream): void {
+    this.#waiting.delete(stream);
+  }
+
+  /** Something that held streams back may be gone. */
+  pump(): void {
+    for (const stream of this.#waiting) {
+      if (this.#writer.blocked || this.#window <= 0) return;
+      this.#pumpOne(stream);
+    }
+  }
+
+  #pumpOne(stream: Http2Stream): void {
+    stream.pump();
+    // One whose own window is empty hears of it by a WINDOW_UPDATE of its own.
+    if (stream.queued && stream.sendWindow > 0) this.#waiting.add(stream);
+    else this.#waiting.delete(stream);
+  }
+
+  /** WINDOW_UPDATE of the connection. */
+  widen(bytes: number): Breach | undefined {
+    if (bytes === 0) return { code: errorCode.protocolError, message: 'WINDOW_UPDATE of nothing' };
+    this.#window += bytes;
+    if (this.#window > maxWindow) return overflow;
+    this.pump();
+    return undefined;
+  }
+
+  /** WINDOW_UPDATE of a stream: it alone pays for a bad one. */
+  widenStream(stream: Http2Stream, bytes: number): void {
+    if (bytes === 0) return stream.reset(errorCode.protocolError);
+    stream.sendWindow += bytes;
+    if (stream.sendWindow > maxWindow) return stream.reset(errorCode.flowControlError);
+    if (stream.queued) this.#pumpOne(stream);
+  }
+
+  /** One setting of the peer's; those that mean nothing here are passed over. */
+  setting(id: number, value: number): Breach | undefined {
+    if (id === setting.maxConcurrentStreams) this.maxStreams = value;
+    else if (id === setting.enablePush && value > 1) {
+      return { code: errorCode.protocolError, message: 'ENABLE_PUSH is not 0 or 1' };
+    } else if (id === setting.maxFrameSize) {
+      if (value < maxFrameBytes || value > 0xffffff) {
+        return { code: errorCode.protocolError, message: 'MAX_FRAME_SIZE out of its range' };
+      }
+      this.#frameBytes = Math.min(value, maxFrameBytes);
+    } else if (id === setting.initialWindowSize) {
+      if (value > maxWindow) return overflow;
+      const change = value - this.streamWindow;
+      this.streamWindow = value;
+      for (const stream of this.#streams.values()) {
+        stream.sendWindow += change;
+        if (stream.sendWindow > maxWindow) return overflow;
+        if (stream.queued) this.#waiting.add(stream);
+      }
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,23 @@
+/** What this end tells its peer of itself when a connection begins (RFC 9113 section 6.5). */
+import { setting, settingsPayload } from './frames.ts';
+
+export interface Http2Settings {
+  /** Bytes one stream, and all of them together, may have in flight towards this end. Equal ones deadlock. */
+  streamWindow: number;
+  connectionWindow: number;
+  /** Streams that the peer may have open. */
+  maxStreams: number;
+  maxHeaderListBytes: number;
+}
+
+export type Role = 'client' | 'server';
+
+/** Payload of the first SETTINGS frame. */
+export function ownSettings(settings: Http2Settings, role: Role): Buffer {
+  return settingsPayload([
+    ...[setting.maxConcurrentStreams, settings.maxStreams],
+    ...[setting.initialWindowSize, settings.streamWindow],
+    ...[setting.maxHeaderListSize, settings.maxHeaderListBytes],
+    ...(role === 'client' ? [setting.enablePush, 0] : []),
+  ]);
+}
