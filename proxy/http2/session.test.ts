@@ -199,6 +199,23 @@ test('a reset has its code, at either end', async () => {
   expect(codes).toEqual([errorCode.refusedStream]);
 });
 
+test('a peer that has answered and takes no more is not an error: its answer is whole', async () => {
+  const { request } = await dial((stream) => {
+    stream.respond({ ':status': 413 });
+    stream.end('too much', () => stream.close(http2.constants.NGHTTP2_NO_ERROR));
+  });
+  const { stream } = request('/');
+  let error: Error | undefined;
+  stream.on('error', (cause) => {
+    error = cause;
+  });
+  const upload = setInterval(() => stream.destroyed || stream.write(Buffer.alloc(10_000)), 5);
+  expect(String(await content(stream.pause()))).toBe('too much');
+  await vi.waitFor(() => expect(stream.localOpen).toBe(false));
+  clearInterval(upload);
+  expect(error).toBeUndefined();
+});
+
 test('close lets what is begun finish, and the peer begins nothing more', async () => {
   const held: Http2Stream[] = [];
   const { client, sessions, ended } = await serve((stream) => {

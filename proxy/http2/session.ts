@@ -293,8 +293,10 @@ export class Http2Session {
     const stream = this.#streams.get(id);
     if (!this.#resets.take()) return this.#calm('resets');
     if (!stream) return;
+    const code = payload.readUInt32BE(0);
+    if (code === errorCode.noError && !stream.remoteOpen) return stream.stopSending();
     this.#streams.delete(id);
-    stream.abort(new StreamReset(payload.readUInt32BE(0), 'the peer has reset the stream'));
+    stream.abort(new StreamReset(code, 'the peer has reset the stream'));
     this.#forget(stream);
   }
 

@@ -120,6 +120,15 @@ export class Http2Stream extends Duplex {
     this.emit('drain');
   }
 
+  /** The peer has said all and wants to hear no more (RFC 9113 section 8.1): what it said stays to be read. */
+  stopSending(): void {
+    this.localOpen = false;
+    this.#queue.length = 0;
+    this.queuedBytes = 0;
+    this.pump();
+    this.session.halfClosed(this);
+  }
+
   /** The session is gone, or the peer has reset the stream. */
   abort(error: StreamReset): void {
     this.resetCode = error.code;
@@ -141,6 +150,7 @@ export class Http2Stream extends Duplex {
   }
 
   #send(chunk: Buffer): void {
+    if (!this.localOpen) return;
     const sent = this.queued ? 0 : this.session.sendData(this, chunk);
     if (sent === chunk.length) return;
     this.#queue.push(sent === 0 ? chunk : chunk.subarray(sent));
