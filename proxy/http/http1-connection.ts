@@ -444,7 +444,8 @@ export class Http1Connection implements CarrierHandler, Timed {
       this.#client.destroy();
       return;
     }
-    if (error.source === 'server' && this.#options.onServerLost) {
+    // A malformed response is an answer: no other endpoint is to be asked in its place.
+    if (error.source === 'server' && error.code !== 'bad-response' && this.#options.onServerLost) {
       this.#options.onServerLost(error);
       this.#phase = 'over';
       return;
