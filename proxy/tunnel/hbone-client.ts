@@ -6,6 +6,7 @@ import { hbonePort } from '../../protocol/ports.ts';
 import { ProxyError } from '../error.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { dial } from '../tls/dial.ts';
+import type { RefusalReason } from '../tls/verify.ts';
 import { connectionWindow, sessionOptions } from './settings.ts';
 
 const streamsPerSession = 100;
@@ -23,6 +24,7 @@ export interface HboneClientOptions {
   baggage: string;
   /** Port of the peers' HBONE listener; another than 15008 in tests. */
   port?: number;
+  onRefused(reason: RefusalReason, detail: string, address: string): void;
 }
 
 type StreamCallback = (error: ProxyError | undefined, stream: ClientHttp2Stream | undefined) => void;
@@ -98,7 +100,16 @@ export class HboneClient {
     peer.dialling = true;
     const { generation } = credentials;
     dial(
-      { host: ip, port, credentials, trustDomain, identity, alpn: ['h2'], timeoutMs: connectTimeoutMs },
+      {
+        host: ip,
+        port,
+        credentials,
+        trustDomain,
+        identity,
+        alpn: 'h2',
+        timeoutMs: connectTimeoutMs,
+        onRefused: (reason, detail) => this.#options.onRefused(reason, detail, ip),
+      },
       (error, socket) => {
         peer.dialling = false;
         if (!socket) {

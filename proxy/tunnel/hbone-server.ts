@@ -4,7 +4,7 @@ import tls from 'node:tls';
 import { type Address, parseAddress } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
 import { type Credentials, tlsOptions } from '../tls/credentials.ts';
-import { type RefusalReason, verifyPeer } from '../tls/verify.ts';
+import { handshakeReason, type RefusalReason, verifyPeer } from '../tls/verify.ts';
 import { connectionWindow, sessionOptions } from './settings.ts';
 
 export interface TunnelRequest {
@@ -48,7 +48,7 @@ export class HboneServer {
     this.#server.maxConnections = maxSessions;
     options.credentials.onChange(() => this.#server.setSecureContext({ ...options.credentials.pem, ...tlsOptions }));
     this.#server.on('tlsClientError', (error, socket) =>
-      options.onRefused('handshake-failed', error.message, socket.remoteAddress ?? 'unknown'),
+      options.onRefused(handshakeReason(error), error.message, socket.remoteAddress ?? 'unknown'),
     );
     this.#server.on('secureConnection', (socket) => this.#onConnection(socket));
   }
@@ -80,7 +80,7 @@ export class HboneServer {
     const { trustDomain, onRefused } = this.#options;
     const address = socket.remoteAddress ?? 'unknown';
     socket.on('error', () => socket.destroy());
-    const verdict = verifyPeer(socket, { trustDomain });
+    const verdict = verifyPeer(socket, { trustDomain, alpn: 'h2' });
     if ('reason' in verdict) {
       onRefused(verdict.reason, verdict.detail, address);
       socket.destroy();

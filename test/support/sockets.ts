@@ -48,7 +48,7 @@ export class Peer {
   }
 }
 
-const namespaceOf = (mesh: TestMesh, pod: PodObject) => `/proc/${mesh.pid(pod)}/ns/net`;
+const namespaceOf = (mesh: TestMesh, pod: PodObject, container?: string) => `/proc/${mesh.pid(pod, container)}/ns/net`;
 
 /** Dials an IPv4 address from inside a pod; half-open allowed. */
 export function dialFrom(mesh: TestMesh, pod: PodObject, address: string, port: number): Peer {
@@ -61,7 +61,7 @@ export function serveIn(
   pod: PodObject,
   port: number,
   accept: (socket: Socket) => void,
-  address = '0.0.0.0',
+  container?: string,
 ): Promise<Server> {
-  return listenIn(namespaceOf(mesh, pod), address, port, accept);
+  return listenIn(namespaceOf(mesh, pod, container), '0.0.0.0', port, accept);
 }
