@@ -47,9 +47,11 @@ test.each([
   ['GET http://slow', 'http1'],
   ['SLOW', 'opaque'],
   ['', 'silent'],
+  [undefined, 'ended'],
 ])('a client that has sent %j and then pauses is %s', async (bytes, expected) => {
   const connection = new PassThrough();
-  if (bytes) connection.write(bytes);
+  if (bytes === undefined) connection.end();
+  else if (bytes) connection.write(bytes);
   const outcome = await new Promise((resolve) => {
     awaitProtocol(connection, 20, resolve);
     connection.resume();

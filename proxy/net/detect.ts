@@ -48,16 +48,17 @@ function afterTarget(rest: Buffer, limit: number, beyond: Detected): Detected | 
 }
 
 /**
- * Reads from a connection until its protocol is told, the client has been silent for `graceMs`, or it has ended.
+ * Reads from a connection until its protocol is told, the client has been silent for `graceMs`, or it has ended its
+ * side (`ended`: with no byte; it may still listen) or gone.
  * Calls back once with what was read; the connection is then paused and without listeners of this function.
  */
 export function awaitProtocol(
   connection: Duplex,
   graceMs: number,
-  callback: (outcome: Detected | 'silent' | 'closed', read: Buffer | undefined) => void,
+  callback: (outcome: Detected | 'silent' | 'ended' | 'closed', read: Buffer | undefined) => void,
 ): void {
   let read: Buffer | undefined;
-  const finish = (outcome: Detected | 'silent' | 'closed') => {
+  const finish = (outcome: Detected | 'silent' | 'ended' | 'closed') => {
     clearTimeout(timer);
     connection.removeListener('data', onData).removeListener('end', onEnd).removeListener('close', onClose);
     connection.removeListener('error', onClose);
@@ -69,7 +70,7 @@ export function awaitProtocol(
     const decided = detectProtocol(read);
     if (decided !== 'more') finish(decided);
   };
-  const onEnd = () => finish(read ? 'opaque' : 'closed');
+  const onEnd = () => finish(read ? 'opaque' : 'ended');
   const onClose = () => finish('closed');
   // A client that has begun a request line gets its time: the HTTP engine's own head timeout bounds it. One that has
   // sent nothing may be waiting for the server to speak first.
