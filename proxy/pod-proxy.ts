@@ -81,6 +81,10 @@ export class PodProxy {
       connectTimeoutMs,
       baggage: formatBaggage(workload),
       port: options.peerHbonePort ?? config.hbonePort,
+      onRefused: (reason, detail, address) => {
+        this.telemetry.refusedTls('outbound', reason);
+        log.warn('server refused', { reason, detail, peer: address });
+      },
     });
     this.#connector = new PoolingConnector({ hbone: this.#hboneClient, timers: this.#timers, connectTimeoutMs });
     this.targets = new TargetCache<TargetStack>({
@@ -176,8 +180,8 @@ export class PodProxy {
       podIps: config.podIps,
       onTunnel: (request) => this.inbound.tunnel(request),
       onRefused: (reason, detail, address) => {
-        this.telemetry.refusedTls(reason);
-        log.warn('tunnel refused', { reason, detail, peer: address });
+        this.telemetry.refusedTls('inbound', reason);
+        log.warn('client refused', { reason, detail, peer: address });
       },
     });
     this.#hboneServer = server;

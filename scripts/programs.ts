@@ -12,6 +12,12 @@ export const testPrograms = {
   'redis-server': 'redis-server',
   tcpdump: 'tcpdump',
   python3: 'python3',
+  'redis-cli': 'redis-tools',
+  pg_ctlcluster: 'postgresql',
+  psql: 'postgresql-client',
+  mariadbd: 'mariadb-server-core',
+  mariadb: 'mariadb-client-core',
+  h2load: 'nghttp2-client',
 };
 
 const places = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin'];

@@ -86,7 +86,7 @@ export class DiscoveryClient {
   #connect(): void {
     const { host, port, credentials, trustDomain, controlIdentity: identity } = this.#options;
     dial(
-      { host, port, credentials, trustDomain, identity, alpn: ['h2'], timeoutMs: connectTimeoutMs },
+      { host, port, credentials, trustDomain, identity, alpn: 'h2', timeoutMs: connectTimeoutMs },
       (error, socket) => {
         if (!socket) return this.#again(error?.message ?? 'no connection');
         if (this.#stopped) return void socket.destroy();

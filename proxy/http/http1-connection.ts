@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream';
 import type { Carrier, CarrierHandler } from '../carrier.ts';
 import { ProxyError } from '../error.ts';
+import { passedOn } from '../net/reclaim.ts';
 import { type SpliceCounters, splice } from '../net/splice.ts';
 import type { Timed } from '../net/timer-wheel.ts';
 import { BodyFramer } from './body-framer.ts';
@@ -130,6 +131,7 @@ export class Http1Connection implements CarrierHandler, Timed {
 
   #send(bytes: Buffer): void {
     this.#exchange.sentBytes += bytes.length;
+    passedOn(bytes.length);
     if (!this.#carrier) {
       // Nothing to write to yet: kept whatever its size; the client is paused, so it is one chunk.
       this.#replayBytes += bytes.length;
@@ -353,6 +355,7 @@ export class Http1Connection implements CarrierHandler, Timed {
   #toClient(bytes: Buffer): void {
     if (bytes.length === 0) return;
     this.#exchange.receivedBytes += bytes.length;
+    passedOn(bytes.length);
     if (!this.#client.write(bytes)) this.#carrier?.pause();
   }
 
@@ -441,7 +444,8 @@ export class Http1Connection implements CarrierHandler, Timed {
       this.#client.destroy();
       return;
     }
-    if (error.source === 'server' && this.#options.onServerLost) {
+    // A malformed response is an answer: no other endpoint is to be asked in its place.
+    if (error.source === 'server' && error.code !== 'bad-response' && this.#options.onServerLost) {
       this.#options.onServerLost(error);
       this.#phase = 'over';
       return;

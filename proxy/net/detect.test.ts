@@ -1,6 +1,7 @@
+import { PassThrough } from 'node:stream';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { detectProtocol } from './detect.ts';
+import { awaitProtocol, detectProtocol } from './detect.ts';
 
 const detect = (text: string) => detectProtocol(Buffer.from(text, 'latin1'));
 
@@ -16,6 +17,14 @@ test.each([
   ['PING\r\n', 'opaque'],
   ['SET /a b\r\n', 'opaque'],
   ['ping', 'opaque'],
+  ['GET  / HTTP/1.1\r\n', 'http1'],
+  ['GET\t/ HTTP/1.1\r\n', 'http1'],
+  ['GET shop/ HTTP/1.1\r\n', 'http1'],
+  ['EHLO shop.example\r\n', 'opaque'],
+  ['CONNECT {"verbose":false}\r\n', 'opaque'],
+  ['EHLO shop', 'more'],
+  [`LONG ${'x'.repeat(1100)}`, 'opaque'],
+  ['DATA \0\x01', 'opaque'],
   ['GE', 'more'],
   ['PRI * HTTP', 'more'],
   ['P', 'more'],
@@ -31,4 +40,21 @@ test('a request cut anywhere is never taken for something else', () => {
       expect(['more', 'http1']).toContain(detect(request.slice(0, cut)));
     }),
   );
+});
+
+test.each([
+  ['GET /slow', 'http1'],
+  ['GET http://slow', 'http1'],
+  ['SLOW', 'opaque'],
+  ['', 'silent'],
+  [undefined, 'ended'],
+])('a client that has sent %j and then pauses is %s', async (bytes, expected) => {
+  const connection = new PassThrough();
+  if (bytes === undefined) connection.end();
+  else if (bytes) connection.write(bytes);
+  const outcome = await new Promise((resolve) => {
+    awaitProtocol(connection, 20, resolve);
+    connection.resume();
+  });
+  expect(outcome).toBe(expected);
 });

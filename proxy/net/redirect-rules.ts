@@ -5,6 +5,11 @@ export interface RedirectOptions {
   /** Ports or ranges (`80`, `1000-2000`) that the proxy never sees. */
   skipInbound: readonly string[];
   skipOutbound: readonly string[];
+  /**
+   * Redirects only where the application listens: else a connection is refused as it would be without the mesh, and a
+   * TCP probe does not take the proxy for the application. Needs the kernel's nft_socket.
+   */
+  listeningOnly: boolean;
 }
 
 /** Whether a text is a port or an ascending range of ports. */
@@ -20,13 +25,14 @@ export function redirectRules(options: RedirectOptions): string {
   const inbound = [String(hbonePort), String(adminPort), ...options.skipInbound].join(', ');
   const skipOutbound =
     options.skipOutbound.length > 0 ? `    tcp dport { ${options.skipOutbound.join(', ')} } return\n` : '';
+  const listening = options.listeningOnly ? ' socket wildcard { 0, 1 }' : '';
   return `table inet mesh
 delete table inet mesh
 table inet mesh {
   chain inbound {
     type nat hook prerouting priority dstnat; policy accept;
     tcp dport { ${inbound} } return
-    meta l4proto tcp redirect to :${inboundPort}
+    meta l4proto tcp${listening} redirect to :${inboundPort}
   }
   chain outbound {
     type nat hook output priority -100; policy accept;

@@ -2,6 +2,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+import { passedOn } from './reclaim.ts';
 
 export interface SpliceCounters {
   /** Bytes from a to b, and back. */
@@ -43,6 +44,7 @@ function oneWay(
 ): void {
   from.on('data', (chunk: Buffer) => {
     counters[field] += chunk.length;
+    passedOn(chunk.length);
     if (!to.write(chunk)) from.pause();
   });
   to.on('drain', () => from.resume());

@@ -51,8 +51,9 @@ export async function createMetrics(telemetry: Telemetry, credentials: Credentia
       add({ ...labelsOf(one), flow: 'received' }, one.receivedBytes);
     }
   });
-  counter('mesh_tls_refused_total', 'Peers refused, by reason.', ['reason'], (add) => {
-    for (const [reason, count] of telemetry.tlsRefused) add({ reason }, count);
+  counter('mesh_tls_refused_total', 'Peers refused, by reason.', ['direction', 'reason'], (add) => {
+    for (const direction of ['inbound', 'outbound'] as const)
+      for (const [reason, count] of telemetry.tlsRefused[direction]) add({ direction, reason }, count);
   });
   counter('mesh_discovery_fallback_total', 'Connections made without word of the control plane.', [], (add) =>
     add({}, telemetry.discoveryFallbacks),

@@ -34,8 +34,8 @@ export class Telemetry {
   #reportedAt: number;
   /** Look-ups that went to the original destination because the control plane did not answer. */
   discoveryFallbacks = 0;
-  /** Refused TLS peers by reason. */
-  readonly tlsRefused = new Map<string, number>();
+  /** Refused TLS peers by reason: clients (inbound) and servers (outbound). */
+  readonly tlsRefused = { inbound: new Map<string, number>(), outbound: new Map<string, number>() };
 
   /** `now`: epoch milliseconds. */
   constructor(now: () => number = Date.now) {
@@ -61,8 +61,9 @@ export class Telemetry {
     return this.#live.keys();
   }
 
-  refusedTls(reason: string): void {
-    this.tlsRefused.set(reason, (this.tlsRefused.get(reason) ?? 0) + 1);
+  refusedTls(direction: 'inbound' | 'outbound', reason: string): void {
+    const counts = this.tlsRefused[direction];
+    counts.set(reason, (counts.get(reason) ?? 0) + 1);
   }
 
   #add(series: Series): void {

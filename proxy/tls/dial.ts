@@ -3,7 +3,7 @@ import { connect, type TLSSocket } from 'node:tls';
 import type { SpiffeId } from '../../protocol/identity.ts';
 import { ProxyError } from '../error.ts';
 import type { Credentials } from './credentials.ts';
-import { verifyPeer } from './verify.ts';
+import { handshakeReason, type RefusalReason, verifyPeer } from './verify.ts';
 
 export interface DialOptions {
   host: string;
@@ -12,8 +12,10 @@ export interface DialOptions {
   credentials: Credentials;
   trustDomain: string;
   identity: SpiffeId;
-  alpn: string[];
+  alpn: string;
   timeoutMs: number;
+  /** Told of a peer that answered and is not the one to speak to. */
+  onRefused?(reason: RefusalReason, detail: string): void;
 }
 
 /** Calls back once, with a verified connection or the error; connect errors are safe to retry elsewhere. */
@@ -27,7 +29,7 @@ export function dial(
     port: options.port,
     ...(credentials.context ? { secureContext: credentials.context } : { ca: credentials.trustBundle }),
     minVersion: 'TLSv1.3',
-    ALPNProtocols: options.alpn,
+    ALPNProtocols: [options.alpn],
     // No SNI: the destination's address says whom we mean (HBONE); names are checked as SPIFFE IDs below.
     servername: '',
     // No host names in these certificates: whom we meant is checked below, by identity.
@@ -49,12 +51,19 @@ export function dial(
     () => fail('connect-timeout', `${where} did not answer within ${options.timeoutMs} ms`),
     options.timeoutMs,
   );
-  const onError = (error: Error) => fail('connect-failed', `${where}: ${error.message}`, error);
+  const refuse = (reason: RefusalReason, detail: string) => {
+    options.onRefused?.(reason, detail);
+    fail('identity-refused', `${where} ${reason}: ${detail}`);
+  };
+  const onError = (error: NodeJS.ErrnoException) => {
+    if (error.code?.startsWith('ERR_SSL_')) refuse(handshakeReason(error), error.message);
+    else fail('connect-failed', `${where}: ${error.message}`, error);
+  };
   const onClose = () => fail('connect-failed', `${where} closed during the handshake`);
   socket.once('error', onError).once('close', onClose);
   socket.once('secureConnect', () => {
-    const verdict = verifyPeer(socket, { trustDomain: options.trustDomain, identity: options.identity });
-    if ('reason' in verdict) return fail('identity-refused', `${where} ${verdict.reason}: ${verdict.detail}`);
+    const verdict = verifyPeer(socket, options);
+    if ('reason' in verdict) return refuse(verdict.reason, verdict.detail);
     if (settled) return;
     settled = true;
     clearTimeout(timer);

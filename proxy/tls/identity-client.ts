@@ -91,7 +91,7 @@ export class IdentityClient {
     const { host, port, credentials, trustDomain, controlIdentity } = this.#options;
     return new Promise((resolve, reject) => {
       dial(
-        { host, port, credentials, trustDomain, identity: controlIdentity, alpn: ['http/1.1'], timeoutMs: 5000 },
+        { host, port, credentials, trustDomain, identity: controlIdentity, alpn: 'http/1.1', timeoutMs: 5000 },
         (error, socket) => {
           if (!socket) return reject(error);
           const request = http.request({

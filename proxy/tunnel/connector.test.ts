@@ -62,6 +62,7 @@ async function startTunnel(onTunnel: (request: TunnelRequest) => void) {
     connectTimeoutMs: 1000,
     baggage: '',
     port: server.port,
+    onRefused: () => {},
   });
   cleanup.push(() => {
     client.close();

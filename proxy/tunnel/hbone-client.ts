@@ -8,6 +8,7 @@ import { Http2Session } from '../http2/session.ts';
 import type { Http2Stream } from '../http2/stream.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { dial } from '../tls/dial.ts';
+import type { RefusalReason } from '../tls/verify.ts';
 import { tunnelSettings } from './settings.ts';
 
 const streamsPerSession = 100;
@@ -25,6 +26,7 @@ export interface HboneClientOptions {
   baggage: string;
   /** Port of the peers' HBONE listener; another than 15008 in tests. */
   port?: number;
+  onRefused(reason: RefusalReason, detail: string, address: string): void;
 }
 
 type StreamCallback = (error: ProxyError | undefined, stream: Http2Stream | undefined) => void;
@@ -95,7 +97,16 @@ export class HboneClient {
     peer.dialling = true;
     const { generation } = credentials;
     dial(
-      { host: ip, port, credentials, trustDomain, identity, alpn: ['h2'], timeoutMs: connectTimeoutMs },
+      {
+        host: ip,
+        port,
+        credentials,
+        trustDomain,
+        identity,
+        alpn: 'h2',
+        timeoutMs: connectTimeoutMs,
+        onRefused: (reason, detail) => this.#options.onRefused(reason, detail, ip),
+      },
       (error, socket) => {
         peer.dialling = false;
         if (!socket) {

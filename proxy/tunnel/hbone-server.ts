@@ -5,7 +5,7 @@ import type { SpiffeId } from '../../protocol/identity.ts';
 import { Http2Session } from '../http2/session.ts';
 import type { Http2Stream } from '../http2/stream.ts';
 import { type Credentials, tlsOptions } from '../tls/credentials.ts';
-import { type RefusalReason, verifyPeer } from '../tls/verify.ts';
+import { handshakeReason, type RefusalReason, verifyPeer } from '../tls/verify.ts';
 import { tunnelSettings } from './settings.ts';
 
 export interface TunnelRequest {
@@ -49,7 +49,7 @@ export class HboneServer {
     this.#server.maxConnections = maxSessions;
     options.credentials.onChange(() => this.#server.setSecureContext({ ...options.credentials.pem, ...tlsOptions }));
     this.#server.on('tlsClientError', (error, socket) =>
-      options.onRefused('handshake-failed', error.message, socket.remoteAddress ?? 'unknown'),
+      options.onRefused(handshakeReason(error), error.message, socket.remoteAddress ?? 'unknown'),
     );
     this.#server.on('secureConnection', (socket) => this.#onConnection(socket));
   }
@@ -81,7 +81,7 @@ export class HboneServer {
     const { trustDomain, onRefused } = this.#options;
     const address = socket.remoteAddress ?? 'unknown';
     socket.on('error', () => socket.destroy());
-    const verdict = verifyPeer(socket, { trustDomain });
+    const verdict = verifyPeer(socket, { trustDomain, alpn: 'h2' });
     if ('reason' in verdict) {
       onRefused(verdict.reason, verdict.detail, address);
       socket.destroy();

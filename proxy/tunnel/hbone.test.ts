@@ -45,12 +45,14 @@ function connect(
   destination = '127.0.0.1:80',
   connectTimeoutMs = 2000,
 ) {
+  const refused: string[] = [];
   const client = new HboneClient({
     credentials,
     trustDomain: 'cluster.local',
     connectTimeoutMs,
     baggage: '',
     port,
+    onRefused: (reason) => refused.push(reason),
   });
   const stream = () =>
     new Promise<Http2Stream>((resolve, reject) => {
@@ -58,7 +60,7 @@ function connect(
         opened ? resolve(opened) : reject(error as ProxyError),
       );
     });
-  return { client, stream };
+  return { client, stream, refused };
 }
 
 test('8 MiB come back whole, with a half-close between', async () => {
@@ -143,10 +145,41 @@ test('a peer that never answers a CONNECT is given up, and may be tried elsewher
 
 test('the client refuses a server of another identity', async () => {
   const { server } = await startServer();
-  await expect(connect(server.port, ca.credentials(id('client')), id('other')).stream()).rejects.toMatchObject({
+  const { stream, refused } = connect(server.port, ca.credentials(id('client')), id('other'));
+  await expect(stream()).rejects.toMatchObject({
     code: 'identity-refused',
     message: expect.stringContaining('identity-mismatch'),
   });
+  expect(refused).toEqual(['identity-mismatch']);
+});
+
+test.each([
+  ['tls-version', { maxVersion: 'TLSv1.2' }],
+  ['wrong-alpn', { ALPNProtocols: ['http/1.1'] }],
+  ['wrong-alpn', {}],
+] as const)('the server refuses a client: %s with %j', async (reason, options) => {
+  const { server, refusals } = await startServer();
+  const { pem } = ca.credentials(id('client'));
+  const socket = tls.connect({ port: server.port, host: '127.0.0.1', ...pem, rejectUnauthorized: false, ...options });
+  socket.on('error', () => {}).resume();
+  await new Promise((resolve) => socket.on('close', resolve));
+  expect(refusals).toEqual([reason]);
+});
+
+test.each([
+  ['tls-version', { maxVersion: 'TLSv1.2', minVersion: 'TLSv1.2', ALPNProtocols: ['h2'] }],
+  ['wrong-alpn', { ALPNProtocols: ['http/1.1'] }],
+  ['wrong-alpn', {}],
+] as const)('the client refuses a server: %s with %j', async (reason, options) => {
+  const server = tls.createServer({ ...ca.credentials(id('server')).pem, ...options, requestCert: true });
+  server.on('tlsClientError', () => {}).on('secureConnection', (socket) => socket.on('error', () => {}));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  const { stream, refused } = connect(port, ca.credentials(id('client')));
+  await expect(stream()).rejects.toMatchObject({ code: 'identity-refused', retry: 'yes' });
+  expect(refused).toEqual([reason]);
+  server.close();
 });
 
 test('a foreign destination and a refusing application are connect failures', async () => {

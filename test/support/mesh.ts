@@ -21,7 +21,7 @@ export interface PodObject extends KubeObject {
 
 /** Asks until the answer is neither undefined nor false. @throws Error naming what did not come */
 export async function until<T>(
-  what: string,
+  what: string | (() => string),
   ask: () => T | Promise<T>,
   seconds = 30,
 ): Promise<Exclude<NonNullable<T>, false>> {
@@ -29,8 +29,8 @@ export async function until<T>(
   for (;;) {
     const answer = await ask();
     if (answer !== undefined && answer !== null && answer !== false) return answer as Exclude<NonNullable<T>, false>;
-    if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`);
-    await wait(50);
+    if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${typeof what === 'string' ? what : what()}`);
+    await wait(20);
   }
 }
 
@@ -113,6 +113,16 @@ export class TestMesh {
   /** Runs a script of this Node inside a pod. */
   script(pod: PodObject, source: string, ...args: string[]): Promise<string> {
     return this.exec(pod, process.execPath, '--input-type=module', '-e', source, ...args);
+  }
+
+  /** The address of a Service. */
+  async address(service: string): Promise<string> {
+    const found = await this.client.get<KubeObject & { spec: { clusterIP: string } }>(
+      resources.services,
+      service,
+      'default',
+    );
+    return found.spec.clusterIP;
   }
 
   async log(pod: PodObject, container: string): Promise<string> {

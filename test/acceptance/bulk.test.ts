@@ -1,0 +1,270 @@
+/** Much of everything: bytes, connections, and readers that do not read. The proxies' memory stays as it is. */
+import { readFileSync } from 'node:fs';
+import type { Server, Socket } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { nodeCommand, type PodObject, TestMesh, unable, until, workload } from '../support/mesh.ts';
+import { dialFrom, Peer, serveIn } from '../support/sockets.ts';
+
+const gibibyte = 2 ** 30;
+const amount = 2 * gibibyte;
+const bulk = `
+import { createServer } from 'node:http';
+import { createServer as createTcp } from 'node:net';
+const block = Buffer.alloc(1 << 18, 'x');
+function send(to, size) {
+  let left = size;
+  const more = () => {
+    while (left > 0) {
+      left -= block.length;
+      if (!to.write(block)) return;
+    }
+    to.end();
+  };
+  to.on('drain', more);
+  more();
+}
+function count(from, done) {
+  let size = 0;
+  from.on('data', (chunk) => (size += chunk.length)).on('end', () => done(String(size)));
+}
+createServer((request, response) => {
+  if (request.method === 'PUT') return count(request, (size) => response.end(size));
+  const size = Number(request.url.slice(1));
+  response.setHeader('content-length', size);
+  send(response, size);
+}).listen(8000);
+createTcp({ allowHalfOpen: true }, (socket) => send(socket.resume(), ${amount})).listen(7001);
+createTcp({ allowHalfOpen: true }, (socket) => count(socket, (size) => socket.end(size))).listen(7002);
+`;
+/** Sends a size to port 7002 and prints the answer, or prints how much comes from port 7001. */
+const tcpClient = `
+import { connect } from 'node:net';
+const [host, port, size] = process.argv.slice(1);
+const socket = connect({ host, port: Number(port), allowHalfOpen: true });
+const block = Buffer.alloc(1 << 18, 'x');
+let left = Number(size);
+const more = () => {
+  while (left > 0) {
+    left -= block.length;
+    if (!socket.write(block)) return;
+  }
+  socket.end();
+};
+socket.on('drain', more);
+more();
+let [received, text] = [0, ''];
+socket.on('data', (chunk) => {
+  received += chunk.length;
+  if (received < 100) text += chunk;
+}).on('end', () => console.log(text || received));
+`;
+
+describe.skipIf(unable)('bulk', () => {
+  let mesh: TestMesh;
+  let client: PodObject;
+  let server: PodObject;
+  let address: string;
+
+  beforeAll(async () => {
+    mesh = await TestMesh.install();
+    const ports = [7000, 7001, 7002].map((port) => ({ name: `tcp-${port}`, port }));
+    const service = {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'tcp' },
+      spec: { selector: { app: 'bulk' }, ports },
+    };
+    const documents = [workload('client', ['sleep', 'infinity']), workload('bulk', nodeCommand(bulk), { port: 8000 })];
+    await mesh.apply([...documents, JSON.stringify(service)].join('\n---\n'), true);
+    [client, server] = (await Promise.all(['client', 'bulk'].map((app) => mesh.ready(app)))).map(([pod]) => pod!) as [
+      PodObject,
+      PodObject,
+    ];
+    address = await mesh.address('tcp');
+    const report = await mesh.exec(client, 'wrk', '-t', '1', '-c', '8', '-d', '1s', 'http://bulk:8000/100');
+    expect(report).not.toMatch(/Socket errors|Non-2xx/);
+  });
+  afterAll(async () => expect((await mesh?.uninstall()) ?? []).toEqual([]));
+
+  /** Resident memory of both proxies, MB. */
+  function resident(): [number, number] {
+    return [client, server].map((pod) => {
+      const text = readFileSync(`/proc/${mesh.pid(pod, 'mesh-proxy')}/status`, 'utf8');
+      return Number(/^VmRSS:\s+(\d+)/m.exec(text)![1]) / 1024;
+    }) as [number, number];
+  }
+
+  /** By how much the memory of either proxy was above its resting size while something ran, at most. */
+  async function growth(what: string, run: () => Promise<void>): Promise<number> {
+    const rest = resident();
+    const peak: [number, number] = [...rest];
+    const timer = setInterval(() => {
+      resident().forEach((now, i) => {
+        peak[i] = Math.max(peak[i]!, now);
+      });
+    }, 50);
+    const from = performance.now();
+    try {
+      await run();
+    } finally {
+      clearInterval(timer);
+    }
+    const list = (sizes: number[]) => sizes.map((size) => size.toFixed(0)).join(' and ');
+    const seconds = (performance.now() - from) / 1000;
+    process.stderr.write(`${what}: proxies of ${list(rest)} MB, at most ${list(peak)}, ${seconds.toFixed(1)} s\n`);
+    return Math.max(peak[0] - rest[0], peak[1] - rest[1]);
+  }
+
+  test('2 GiB up and 2 GiB down, over HTTP', async () => {
+    const curl = (command: string) => mesh.exec(client, 'sh', '-c', `${command} http://bulk:8000/${amount}`);
+    const grown = await growth('HTTP, 2 GiB each way', async () => {
+      const [down, up] = await Promise.all([
+        curl(`curl -sS -o /dev/null -w '%{size_download}'`),
+        curl(`head -c ${amount} /dev/zero | curl -sS -T -`),
+      ]);
+      expect([Number(down), Number(up)]).toEqual([amount, amount]);
+    });
+    expect(grown).toBeLessThan(40);
+  });
+
+  test('2 GiB up and 2 GiB down, opaque', async () => {
+    const grown = await growth('opaque, 2 GiB each way', async () => {
+      const [down, up] = await Promise.all([
+        mesh.script(client, tcpClient, 'tcp', '7001', '0'),
+        mesh.script(client, tcpClient, 'tcp', '7002', String(amount)),
+      ]);
+      expect([Number(down), Number(up)]).toEqual([amount, amount]);
+    });
+    expect(grown).toBeLessThan(40);
+  });
+
+  describe('readers that do not read, and idle connections', () => {
+    let application: Server;
+    let onSocket: (socket: Socket) => void;
+    const opened: Socket[] = [];
+
+    beforeAll(async () => {
+      application = await serveIn(mesh, server, 7000, (socket) => {
+        opened.push(socket);
+        socket.on('error', () => {}); // the test resets it
+        onSocket(socket);
+      });
+      return () => void application.close();
+    });
+    afterEach(() => {
+      for (const socket of opened.splice(0)) socket.destroy();
+    });
+
+    const dial = (): Socket => {
+      const { socket } = dialFrom(mesh, client, address, 7000);
+      opened.push(socket);
+      return socket;
+    };
+    /** A socket that takes in nothing. */
+    const dialUnread = (): Socket => {
+      const socket = dial();
+      socket.removeAllListeners('data').pause();
+      return socket;
+    };
+    const block = Buffer.alloc(1 << 18, 'x');
+    /** Writes for as long as the other side takes it. */
+    function flood(socket: Socket, state: { written: number }, limit: number): void {
+      const more = () => {
+        while (state.written < limit) {
+          state.written += block.length;
+          if (!socket.write(block)) return;
+        }
+        socket.end();
+      };
+      socket.on('drain', more);
+      more();
+    }
+    async function standstill(amounts: () => number): Promise<number> {
+      let [last, still] = [-1, 0];
+      await until('a standstill', () => {
+        still = amounts() === last && last > 0 ? still + 1 : 0;
+        last = amounts();
+        return still > 40;
+      });
+      return last;
+    }
+
+    test.each(['server', 'client'])('a %s that writes is held back by a reader that does not read', async (writer) => {
+      const state = { written: 0 };
+      const limit = gibibyte / 4;
+      let reader: Socket | undefined;
+      const grown = await growth(`${writer} held back`, async () => {
+        onSocket = (socket) => {
+          if (writer === 'server') flood(socket, state, limit);
+          else reader = socket.pause();
+        };
+        const socket = writer === 'server' ? dialUnread() : dial();
+        if (writer === 'server') {
+          reader = socket;
+          socket.write('go');
+        } else flood(socket, state, limit);
+        const held = await standstill(() => state.written);
+        process.stderr.write(`${writer} held back after ${(held / 2 ** 20).toFixed(1)} MiB\n`);
+        expect(held).toBeLessThan(32 << 20);
+        // Nothing was lost: it reads on, and gets it all.
+        let received = 0;
+        reader!.on('data', (chunk: Buffer) => {
+          received += chunk.length;
+        });
+        reader!.resume();
+        await until('the rest', () => received >= limit, 30);
+      });
+      expect(grown).toBeLessThan(40);
+    });
+
+    test('a crowd of readers that do not read holds up nobody else', async () => {
+      const crowd = 150;
+      const states: { written: number }[] = [];
+      onSocket = (socket) => {
+        socket.once('data', (first: Buffer) => {
+          if (first.toString() === 'hello') return void socket.end('hello');
+          const state = { written: 0 };
+          states.push(state);
+          flood(socket, state, gibibyte);
+        });
+      };
+      for (let i = 0; i < crowd; i++) dialUnread().write('go');
+      const grown = await growth(`${crowd} readers that do not read`, async () => {
+        await until('the crowd', () => states.length === crowd);
+        await standstill(() => states.reduce((sum, one) => sum + one.written, 0));
+        const peer = new Peer(dial());
+        peer.write('hello');
+        await peer.reads('hello');
+      });
+      expect(grown).toBeLessThan(150);
+    });
+
+    test('10,000 idle connections', async () => {
+      const many = 9_900; // the proxy takes 10,000 in all
+      let accepted = 0;
+      onSocket = (socket) => {
+        accepted++;
+        socket.on('data', (chunk: Buffer) => socket.write(chunk));
+      };
+      const grown = await growth(`${many} idle connections`, async () => {
+        while (opened.length < 2 * many) {
+          const before = accepted;
+          for (let i = 0; i < 300; i++) dial();
+          await until(`connections beyond ${before}`, () => accepted >= before + 300, 20);
+        }
+        const peer = new Peer(opened[0]!);
+        peer.write('still there');
+        await peer.reads('still there');
+        expect(await mesh.exec(client, 'curl', '-sS', '-m', '5', 'http://bulk:8000/3')).toBe('xxx');
+      });
+      process.stderr.write(`${((grown * 1024) / many).toFixed(1)} KiB for each\n`);
+      expect((grown * 1024) / many).toBeLessThan(48);
+      for (const socket of opened.splice(0)) socket.destroy();
+      await until('the end of all connections', async () => {
+        const text = await mesh.exec(server, 'curl', '-sS', 'http://127.0.0.1:4191/metrics');
+        const open = [...text.matchAll(/^mesh_tcp_open_connections{.*direction="inbound".*} (\d+)$/gm)];
+        return open.reduce((sum, one) => sum + Number(one[1]), 0) < 20;
+      });
+    });
+  });
+});
