@@ -1,83 +1,36 @@
-/** Where manifests come from: files, folders, stdin, https. */
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+/** The objects of a manifest, for the commands that send them to Kubernetes. */
+import type { ManifestError } from '../inject/parse.ts';
 import type { KubeObject } from '../kube/types.ts';
-import { CliError, UsageError } from './errors.ts';
-import type { Io } from './io.ts';
+import { CliError } from './errors.ts';
+import type { Source } from './sources.ts';
 
-export interface Source {
-  /** For messages: the path, the URL or `stdin`. */
-  name: string;
-  text: string;
+export function brokenYaml(source: Source, { position, message }: ManifestError): CliError {
+  return new CliError({
+    code: 'broken-yaml',
+    message: `${source.name}:${position.line}:${position.col}: ${message}`,
+    fix: 'correct the YAML there',
+  });
 }
 
-async function fetchText(url: string, signal: AbortSignal): Promise<string> {
-  const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(30_000)]) }).catch(
-    (cause: unknown) => {
-      throw new CliError({ code: 'unreadable-input', message: `cannot fetch ${url}`, cause });
-    },
-  );
-  if (!response.ok || !response.url.startsWith('https://')) {
-    throw new CliError({ code: 'unreadable-input', message: `cannot fetch ${url}: HTTP ${response.status}` });
-  }
-  return response.text();
-}
-
-/** Reads every source an argument names; folders recursively, in the order of their names. */
-export async function readSources(args: readonly string[], io: Io, signal: AbortSignal): Promise<Source[]> {
-  const sources: Source[] = [];
-  for (const arg of args) {
-    if (arg === '-') {
-      const chunks: Buffer[] = [];
-      for await (const chunk of io.streams.stdin) chunks.push(Buffer.from(chunk));
-      sources.push({ name: 'stdin', text: Buffer.concat(chunks).toString('utf8') });
-    } else if (arg.startsWith('https://')) {
-      sources.push({ name: arg, text: await fetchText(arg, signal) });
-    } else if (/^[a-z]+:\/\//i.test(arg)) {
-      throw new UsageError(`${arg}: only https addresses are read`, 'download it, look at it, and pass the file');
-    } else {
-      try {
-        const folder = (await stat(arg)).isDirectory();
-        const names = folder
-          ? (await readdir(arg, { recursive: true })).filter((name) => /\.(ya?ml|json)$/.test(name)).sort()
-          : [''];
-        if (names.length === 0) throw new Error('the folder has no *.yaml, *.yml or *.json');
-        for (const name of names) {
-          const path = name === '' ? arg : join(arg, name);
-          sources.push({ name: path, text: await readFile(path, 'utf8') });
-        }
-      } catch (cause) {
-        throw new CliError({ code: 'unreadable-input', message: `cannot read ${arg}`, cause, fix: 'check the path' });
-      }
-    }
-  }
-  return sources;
-}
-
-/** The objects of a manifest, Lists opened; file and line where the YAML is broken. */
+/** Lists opened; file, line and column where the YAML is broken. @throws CliError */
 export async function parseObjects(source: Source): Promise<KubeObject[]> {
-  const { parseAllDocuments } = await import('yaml');
+  const { ManifestError, parseManifest } = await import('../inject/parse.ts');
+  const { isList } = await import('../inject/manifest.ts');
+  let parsed: ReturnType<typeof parseManifest>;
+  try {
+    parsed = parseManifest(source.text);
+  } catch (error) {
+    throw error instanceof ManifestError ? brokenYaml(source, error) : error;
+  }
   const objects: KubeObject[] = [];
-  for (const document of parseAllDocuments(source.text)) {
-    const [error] = document.errors;
-    if (error) {
-      const [what = ''] = error.message.split('\n');
-      throw new CliError({
-        code: 'broken-yaml',
-        message: `${source.name}:${error.linePos?.[0].line ?? 1}: ${what.replace(/ at line .*$/, '')}`,
-        fix: 'correct the YAML at that line',
-      });
-    }
-    const value: unknown = document.toJS();
+  for (const { position, value } of parsed) {
     if (value === null || value === undefined) continue;
-    const found = value as KubeObject;
-    for (const object of found.kind === 'List' && Array.isArray(found.items)
-      ? (found.items as KubeObject[])
-      : [found]) {
+    for (const object of (isList(value) ? value.items : [value]) as KubeObject[]) {
       if (!object?.apiVersion || !object.kind || !object.metadata?.name) {
         throw new CliError({
           code: 'not-an-object',
-          message: `${source.name}: a document is no Kubernetes object (apiVersion, kind or metadata.name is missing)`,
+          message: `${source.name}:${position.line}: not a Kubernetes object: apiVersion, kind or metadata.name is missing`,
+          fix: 'correct it, or leave the document out',
         });
       }
       objects.push(object);
