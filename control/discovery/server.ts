@@ -14,6 +14,7 @@ import { type Identity, parseSpiffeId } from '../../protocol/identity.ts';
 import type { TelemetryReport } from '../../protocol/telemetry.ts';
 import type { OwnCertificate } from '../identity/own-certificate.ts';
 import type { Log } from '../log.ts';
+import { checkReport } from '../telemetry/report.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 /** Bytes a proxy may be behind before only the newest state of each target is kept for it. */
@@ -245,6 +246,7 @@ class Connection {
         return;
       case 'telemetry':
         if (!this.proxy) return this.#refuse('telemetry before hello');
+        checkReport(message.report);
         this.#options.onTelemetry(this.proxy, message.report);
         this.#send({ type: 'telemetry-ack', sequence: message.report.sequence });
         return;
