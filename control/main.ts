@@ -55,6 +55,7 @@ async function main(): Promise<void> {
     kube,
     namespace: config.namespace,
     issuerLifetimeMs: config.issuerLifetime,
+    certificateLifetimeMs: config.certificateLifetime,
     log,
   });
   let own = makeOwnCertificate(authority, config);
@@ -110,20 +111,30 @@ async function main(): Promise<void> {
   const unmeshed = new UnmeshedReporter(kube, cluster, log);
   const stopFollowing = followPolicies(cluster, (namespace) => discovery.refreshPolicies(namespace));
 
-  const upkeep = async (): Promise<void> => {
+  /** One part of the upkeep; that it fails keeps no other part from its turn. */
+  const attempt = async (part: string, work: () => Promise<void>): Promise<void> => {
     try {
-      const rotated = await authority.rotate();
-      if (rotated || Date.now() > own.renewAt.getTime()) {
-        own = makeOwnCertificate(authority, config);
-        for (const part of [identity, discovery, webhook]) part.renew(own);
-        discovery.refreshTrust();
-        bundles.refresh();
-      }
-      if (await keepCaBundle(kube, authority.trustBundle)) waiting.delete('webhook');
+      await work();
     } catch (error) {
-      log.warn('upkeep failed; it will be tried again', { reason: (error as Error).message });
+      log.warn('upkeep failed; it will be tried again', { part, reason: (error as Error).message });
     }
-    await unmeshed.report();
+  };
+  const upkeep = async (): Promise<void> => {
+    let changed = false;
+    await attempt('identity', async () => {
+      changed = await authority.refresh();
+    });
+    await attempt('own certificate', async () => {
+      if (!changed && Date.now() <= own.renewAt.getTime()) return;
+      own = makeOwnCertificate(authority, config);
+      for (const part of [identity, discovery, webhook]) part.renew(own);
+      discovery.refreshTrust();
+      bundles.refresh();
+    });
+    await attempt('webhook', async () => {
+      if (await keepCaBundle(kube, authority.trustBundle)) waiting.delete('webhook');
+    });
+    await attempt('unmeshed pods', () => unmeshed.report());
   };
   await upkeep();
   const first = setInterval(() => {

@@ -16,7 +16,7 @@ export const config = readConfig({ MESH_CONTROL_NAMESPACE: 'mesh-system' });
 export const day = 86_400_000;
 
 export async function makeAuthority(kube = new FakeKube(), now = Date.now, issuerLifetimeMs = 365 * day) {
-  return Authority.open({ kube, namespace: 'mesh-system', issuerLifetimeMs, log, now });
+  return Authority.open({ kube, namespace: 'mesh-system', issuerLifetimeMs, certificateLifetimeMs: day, log, now });
 }
 
 export function addToken(kube: FakeKube, token: string, account: string, audience = tokenAudience): void {

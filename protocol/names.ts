@@ -7,7 +7,9 @@ export const controlName = 'mesh-control';
 export const trustBundleConfigMap = 'mesh-trust-bundle';
 /** Secret with the root's and the issuer's certificate and key. */
 export const identitySecret = 'mesh-identity';
-/** Secret with the webhook's serving certificate. */
+/** Secret with an issuer of the user's own, in the shape of cert-manager (`tls.crt`, `tls.key`, `ca.crt`). */
+export const issuerSecret = 'mesh-issuer';
+/** The webhook's configuration. */
 export const webhookName = 'mesh-injector';
 /** Audience of the projected token a proxy proves its service account with. */
 export const tokenAudience = 'mesh';
