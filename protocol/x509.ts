@@ -191,8 +191,10 @@ export function parseRequest(text: string): ParsedRequest {
   if (blocks.length !== 1) throw new Error('not one PEM certificate request');
   const request = der.readDer(blocks[0]!);
   if (request.whole.length !== blocks[0]!.length) throw new Error('bytes after the request');
-  const [body, algorithm, signature] = der.children(request);
-  if (!body || !algorithm || !signature) throw new Error('not a certificate request');
+  const [body, algorithm, signature, ...more] = der.children(request);
+  if (!body || !algorithm || !signature || more.length > 0 || request.tag !== 0x30 || body.tag !== 0x30)
+    throw new Error('not a certificate request');
+  if (signature.tag !== 0x03 || signature.content[0] !== 0) throw new Error('the signature is not whole bytes');
   if (!algorithm.whole.equals(signatureAlgorithm)) throw new Error('not signed with ECDSA and SHA-256');
   const [, , keyInfo, attributes] = der.children(body);
   if (!keyInfo) throw new Error('no public key');
