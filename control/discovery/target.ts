@@ -19,7 +19,7 @@ export interface Found {
 }
 
 /** Whether a port is in a list such as `5432,9000-9010`. */
-export function portListed(list: string | undefined, port: number): boolean {
+function portListed(list: string | undefined, port: number): boolean {
   return (list ?? '').split(',').some((part) => {
     const [from, to = from] = part.trim().split('-').map(Number) as [number, number?];
     return port >= from && port <= (to ?? from);
@@ -63,7 +63,7 @@ export function podPortProtocol(cluster: Cluster, pod: KubeObject, port: number)
   return 'detect';
 }
 
-export function selects(service: KubeObject, pod: KubeObject): boolean {
+function selects(service: KubeObject, pod: KubeObject): boolean {
   const selector = Object.entries<string>(service.spec.selector ?? {});
   return selector.length > 0 && selector.every(([key, value]) => pod.metadata.labels?.[key] === value);
 }

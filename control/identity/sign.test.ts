@@ -39,7 +39,7 @@ test('a token and its identity get a certificate that chains to the root', async
 });
 
 const openssl = '/usr/bin/openssl';
-if (!existsSync(openssl)) process.stderr.write(`one test skipped: no ${openssl}\n`);
+if (!existsSync(openssl)) process.stderr.write(`certificate chain by openssl skipped: needs ${openssl}\n`);
 
 test.skipIf(!existsSync(openssl))('openssl accepts the chain', async () => {
   const answer = await certify(await signing(), 'good', makeRequest(newKey(), id));

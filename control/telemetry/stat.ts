@@ -6,7 +6,7 @@ import { quantile } from '../../protocol/histogram.ts';
 import { type Cluster, isMeshed, workloadOf } from '../cluster/index.ts';
 import { type Collector, emptyTotals, type Series, type Totals } from './collector.ts';
 
-export const workloadKinds = ['deployment', 'statefulset', 'daemonset', 'job', 'cronjob', 'replicaset'] as const;
+const workloadKinds = ['deployment', 'statefulset', 'daemonset', 'job', 'cronjob', 'replicaset'] as const;
 export const statKinds = [...workloadKinds, 'pod', 'namespace', 'service', 'all'] as const;
 
 interface Row {

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const root = process.getuid?.() === 0;
-if (!root) process.stderr.write('redirect: skipped, network namespaces need root\n');
+if (!root) process.stderr.write('redirect skipped: needs root: network namespaces\n');
 const client = `mesh-rd-c${process.pid}`;
 const pod = `mesh-rd-p${process.pid}`;
 const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8', stdio: 'pipe' });
