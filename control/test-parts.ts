@@ -5,11 +5,13 @@ import { resources } from '../kube/resources.ts';
 import type { Json, KubeObject } from '../kube/types.ts';
 import { formatSpiffeId } from '../protocol/identity.ts';
 import { tokenAudience } from '../protocol/names.ts';
+import type { TelemetrySeries } from '../protocol/telemetry.ts';
 import { readConfig } from './config.ts';
 import { FakeKube } from './fake-kube.ts';
 import { Authority } from './identity/authority.ts';
 import { signLeaf } from './identity/sign.ts';
 import { createLog } from './log.ts';
+import { noCounts } from './telemetry/page.ts';
 
 export const log = createLog('error', () => undefined);
 export const config = readConfig({ MESH_CONTROL_NAMESPACE: 'mesh-system' });
@@ -96,4 +98,22 @@ export function putShop(kube: FakeKube): void {
   kube.put(resources.pods, pod('web-b', '10.244.0.3', { meshed: false }));
   kube.put(resources.services, service('10.96.0.7'));
   kube.put(resources.endpointSlices, slice([['10.244.0.2'], ['10.244.0.3']]));
+}
+
+/** What a proxy says of one peer, nothing having happened but what is given. */
+export function seriesOf(more: Partial<TelemetrySeries> = {}): TelemetrySeries {
+  return {
+    direction: 'inbound',
+    peer: null,
+    service: null,
+    authority: null,
+    protocol: 'http',
+    tls: 'mtls',
+    peerIdentity: null,
+    statuses: {},
+    latency: [],
+    open: 0,
+    ...noCounts(),
+    ...more,
+  };
 }

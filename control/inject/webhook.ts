@@ -12,6 +12,7 @@ import { type Cluster, workloadOf } from '../cluster/index.ts';
 import type { Config } from '../config.ts';
 import type { OwnCertificate } from '../identity/own-certificate.ts';
 import type { Log } from '../log.ts';
+import { readBody, TooLarge } from '../read-body.ts';
 
 const maxBodyBytes = 4 << 20;
 
@@ -33,37 +34,32 @@ export class Webhook {
     this.#options = options;
     this.server = https.createServer(
       { key: options.own.key, cert: options.own.cert, minVersion: 'TLSv1.2' },
-      (request, response) => this.#serve(request, response),
+      (request, response) => void this.#serve(request, response),
     );
+    // The API server gives up after five seconds.
+    this.server.requestTimeout = 10_000;
+    this.server.headersTimeout = 10_000;
   }
 
   renew(own: OwnCertificate): void {
     this.server.setSecureContext({ key: own.key, cert: own.cert, minVersion: 'TLSv1.2' });
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse): void {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    request.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > maxBodyBytes) request.destroy();
-      else chunks.push(chunk);
-    });
-    request.on('error', (error) => this.#options.log.warn('webhook call cut off', { reason: error.message }));
-    request.on('end', async () => {
-      const answer = (status: number, text: string, type: string) =>
-        response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) }).end(text);
-      try {
-        const { request: asked } = JSON.parse(Buffer.concat(chunks).toString()) as Json;
-        if (typeof asked?.uid !== 'string' || typeof asked.object?.metadata !== 'object')
-          throw new Error('not an AdmissionReview of a pod');
-        const reviewed = { uid: asked.uid, ...(await this.#review(asked.object, asked.namespace)) };
-        const review = { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: reviewed };
-        answer(200, JSON.stringify(review), 'application/json');
-      } catch (error) {
-        answer(400, `${(error as Error).message}\n`, 'text/plain');
-      }
-    });
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const answer = (status: number, text: string, type: string) =>
+      response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) }).end(text);
+    try {
+      const { request: asked } = JSON.parse(await readBody(request, maxBodyBytes)) as Json;
+      if (typeof asked?.uid !== 'string' || typeof asked.object?.metadata !== 'object')
+        throw new Error('not an AdmissionReview of a pod');
+      const reviewed = { uid: asked.uid, ...(await this.#review(asked.object, asked.namespace)) };
+      const review = { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: reviewed };
+      answer(200, JSON.stringify(review), 'application/json');
+    } catch (error) {
+      const { message: reason } = error as Error;
+      this.#options.log.warn('webhook call not answered', { reason, from: request.socket.remoteAddress });
+      answer(error instanceof TooLarge ? 413 : 400, `${reason}\n`, 'text/plain');
+    }
   }
 
   async #review(pod: KubeObject, namespace: string): Promise<object> {

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { bucketCount, bucketOf, quantile } from '../../protocol/histogram.ts';
-import type { TelemetryReport, TelemetrySeries } from '../../protocol/telemetry.ts';
+import type { TelemetryReport } from '../../protocol/telemetry.ts';
 import { Cluster } from '../cluster/index.ts';
 import { FakeKube } from '../fake-kube.ts';
-import { pod } from '../test-parts.ts';
+import { pod, seriesOf } from '../test-parts.ts';
 import { Collector, emptyTotals } from './collector.ts';
 import { addPage, counters, noCounts, pack } from './page.ts';
 import { checkReport } from './report.ts';
@@ -13,23 +13,6 @@ import { stat } from './stat.ts';
 const workload = (name: string) => ({ namespace: 'shop', kind: 'deployment', name });
 const reporterOf = (name: string) => ({ namespace: 'shop', pod: `${name}-1`, workload: workload(name) });
 const reporter = reporterOf('web');
-
-function seriesOf(more: Partial<TelemetrySeries> = {}): TelemetrySeries {
-  return {
-    direction: 'inbound',
-    peer: null,
-    service: null,
-    authority: null,
-    protocol: 'http',
-    tls: 'mtls',
-    peerIdentity: null,
-    statuses: {},
-    latency: [],
-    open: 0,
-    ...noCounts(),
-    ...more,
-  };
-}
 
 function report(sequence: number, requests: number, failures = 0, interval = 5000, started = 1): TelemetryReport {
   return {
