@@ -117,6 +117,13 @@ test('docs/identity.md lists exactly the reasons for which a certificate is refu
   expect([...listed].sort()).toEqual(wanted);
 });
 
+test('docs/proxy-protocol.md shows every message of the protocol, as JSON', () => {
+  const types = (text: string, pattern: RegExp) => [...new Set([...text.matchAll(pattern)].map((match) => match[1]!))];
+  const declared = types(read('protocol/discovery.ts'), /\| \{ type: '([a-z-]+)'/g);
+  expect(declared.length).toBeGreaterThan(8);
+  expect(types(read('docs/proxy-protocol.md'), /^ {4}\{"type":"([a-z-]+)"/gm).sort()).toEqual(declared.sort());
+});
+
 test('docs/README.md lists every page, and no link of the documentation leads nowhere', () => {
   const pages = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md') && name !== 'README.md');
   const index = read('docs/README.md');

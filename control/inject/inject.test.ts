@@ -10,8 +10,8 @@ import { Cluster } from '../cluster/index.ts';
 import { FakeKube } from '../fake-kube.ts';
 import { makeOwnCertificate } from '../identity/own-certificate.ts';
 import { TrustBundleKeeper } from '../identity/trust-bundle.ts';
-import { config, listen, log, makeAuthority, putShop, until } from '../test-parts.ts';
-import { UnmeshedReporter } from './unmeshed.ts';
+import { config, listen, log, makeAuthority, pod, putShop, until } from '../test-parts.ts';
+import { UnmeshedReporter, unmeshedPods } from './unmeshed.ts';
 import { keepCaBundle, Webhook } from './webhook.ts';
 
 async function shop() {
@@ -202,6 +202,16 @@ test('every namespace has the trust bundle, also a new one and one where it was 
   kube.remove(resources.configMaps, 'mesh-trust-bundle', 'shop');
   await until(() => has('shop'), 'the bundle made again');
   keeper.stop();
+});
+
+test('a pod that can have no proxy is told why', async () => {
+  const { kube, cluster } = await shop();
+  const meshless = pod('istio', '10.244.0.8', { meshed: false });
+  kube.put(resources.pods, { ...meshless, spec: { ...meshless.spec, containers: [{ name: 'istio-proxy' }] } });
+  expect(unmeshedPods(cluster).map(({ pod: name, reason }) => `${name}: ${reason}`)).toEqual([
+    'web-b: namespace shop asks for a proxy, and the pod has none: restart it',
+    'istio: namespace shop asks for a proxy that it cannot have: container istio-proxy is a sidecar of Istio',
+  ]);
 });
 
 test('a pod that should be meshed and is not gets one warning', async () => {

@@ -105,6 +105,8 @@ export class Webhook {
     const name = pod.metadata.name ?? `${pod.metadata.generateName ?? ''}*`;
     // Nobody asked: no word about it. Asked and impossible, or asked in words it does not know: told to who asked.
     const said = [...(result.outcome === 'failed' ? [result.reason] : []), ...result.warnings];
+    // A controller that creates pods shows its warnings to nobody.
+    if (said.length > 0) log.warn('pod not as it asks to be', { namespace, pod: name, reasons: said });
     const warnings = said.length > 0 ? { warnings: said.map((one) => `mesh: ${one}`) } : {};
     if (result.outcome !== 'injected') {
       this.#count(result.code);
