@@ -59,6 +59,23 @@ describe('inject', () => {
     },
   );
 
+  it('puts the proxy ahead of the init containers of a pod, and asks for a token of its own', async () => {
+    const spec = {
+      automountServiceAccountToken: false,
+      initContainers: [{ name: 'migrate' }],
+      containers: [{ name: 'a', livenessProbe: { httpGet: { path: '/', port: 80 } } }],
+      volumes: [{ name: 'data', emptyDir: {} }],
+    };
+    const { out } = await mesh(['inject', '-'], JSON.stringify({ kind: 'Pod', metadata: { name: 'web' }, spec }));
+    const { spec: meshed } = JSON.parse(out);
+    const names = (list: { name: string }[]) => list.map(({ name }) => name);
+    expect(names(meshed.initContainers)).toEqual(['mesh-init', 'mesh-proxy', 'migrate']);
+    expect(names(meshed.volumes)).toEqual(['mesh-token', 'mesh-trust', 'data']);
+    expect(meshed.volumes[0].projected.sources[0].serviceAccountToken).toMatchObject({ audience: 'mesh' });
+    const rest = { automountServiceAccountToken: false, containers: spec.containers };
+    expect(meshed).toMatchObject(rest);
+  });
+
   it('reads a folder with its folders, in the order of their paths, and leaves hidden ones out', async () => {
     for (const name of ['b.yaml', 'a/z.yml', 'a/b/c.json', 'c.txt', '.git/x.yaml', 'not-a-file.yaml/inner.yaml'])
       write(name, pod(name.replaceAll(/[^a-z]/g, '-')));

@@ -40,11 +40,11 @@ export function listen(server: Server): Promise<number> {
   });
 }
 
-/** Resolves when the condition holds; fails after two seconds. */
+/** Resolves when the condition holds; fails after ten seconds, which a busy machine may need. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = Date.now() + 2000;
+  const end = Date.now() + 10_000;
   while (!condition()) {
-    if (Date.now() > end) throw new Error(`not within two seconds: ${what}`);
+    if (Date.now() > end) throw new Error(`not within ten seconds: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

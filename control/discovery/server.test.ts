@@ -40,7 +40,7 @@ async function start(more: { pingEveryMs?: number; trustBundle?: () => string } 
   });
   ends.push(followPolicies(cluster, (namespace) => discovery.refreshPolicies(namespace)));
   ends.push(() => discovery.drain());
-  return { kube, authority, discovery, reports, trust, port: await listen(discovery.server) };
+  return { kube, authority, discovery, subscriptions, reports, trust, port: await listen(discovery.server) };
 }
 
 function connect(port: number, authority: Authority, trusted: Authority, account = 'web') {
@@ -167,6 +167,19 @@ test('what a proxy does not read does not gather: only the newest state waits fo
     await new Promise((resolve) => setImmediate(resolve));
   }
   await until(() => discovery.proxies.length === 0, 'the end of its stream');
+});
+
+test('a proxy that subscribes without end is ended, and nothing of it is kept', async () => {
+  const { authority, discovery, subscriptions, port } = await start();
+  const proxy = connect(port, authority, authority);
+  proxy.hello();
+  const lines = Array.from({ length: 20_001 }, (_, index) => {
+    const address = `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}:80`;
+    return JSON.stringify({ type: 'subscribe', address });
+  });
+  proxy.write(lines.join('\n'));
+  await until(() => proxy.state.closed && discovery.proxies.length === 0, 'the end of the stream');
+  expect(subscriptions.size).toBe(0);
 });
 
 test('a certificate of other roots is refused', async () => {

@@ -129,19 +129,24 @@ export class Collector {
   /** Adds what happened in the window to the totals that `totalsOf` names; asked once per series that saw anything. */
   sum(windowMs: number, totalsOf: (series: Series) => readonly Totals[]): void {
     const now = this.#now();
-    const asked = new Map<number, { series: Series; own: Counters; into: readonly Totals[] } | undefined>();
-    const ask = (id: number) => {
+    interface Asked {
+      series: Series;
+      own: Counters;
+      into: readonly Totals[];
+      /** Both, made once: a window has many pages. */
+      sums: readonly Sums[];
+    }
+    const asked = new Map<number, Asked | undefined>();
+    const ask = (id: number): Asked | undefined => {
       if (asked.has(id)) return asked.get(id);
       const series = this.#byId.get(id);
       const into = series ? totalsOf(series) : [];
-      const entry = series && into.length > 0 ? { series, own: noCounts(), into } : undefined;
+      const own = noCounts();
+      const entry = series && into.length > 0 ? { series, own, into, sums: [own, ...into] } : undefined;
       asked.set(id, entry);
       return entry;
     };
-    const sumsOf = (id: number): readonly Sums[] | undefined => {
-      const entry = ask(id);
-      return entry && [entry.own, ...entry.into];
-    };
+    const sumsOf = (id: number): readonly Sums[] | undefined => ask(id)?.sums;
     for (const page of this.#pagesSince(windowMs)) addPage(page.bytes, sumsOf);
     for (const [id, slot] of this.#open && this.#open.slot >= this.#first(windowMs) ? this.#open.slots : []) {
       const sums = sumsOf(id);

@@ -33,9 +33,10 @@ setTimeout(() => process.exit(2), 10_000);
 `;
 
 describe.skipIf(!root)('redirected connections', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'mesh-redirect-'));
+  let folder = '';
 
   beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'mesh-redirect-'));
     for (const namespace of [client, pod]) ip('netns', 'add', namespace);
     ip('link', 'add', 'eth0', 'netns', pod, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', client);
     for (const [namespace, last] of [
