@@ -110,6 +110,11 @@ async function inspect(pid: number, text: string): Promise<Process | undefined> 
   };
 }
 
+export interface PodStatus {
+  ip: string;
+  ready: boolean;
+}
+
 /** Waits until pods of the namespace `bench` are ready; returns their addresses by name. */
 export async function podsReady(
   kubectl: (args: string[]) => Promise<string>,

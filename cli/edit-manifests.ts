@@ -3,9 +3,8 @@ import { defaultTrustDomain, imageRepository } from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
-import { brokenYaml } from './manifests.ts';
+import { brokenYaml, readSources } from './manifests.ts';
 import { renderWarning } from './render/error.ts';
-import { readSources } from './sources.ts';
 
 export async function editManifests(
   context: Context,
@@ -15,7 +14,7 @@ export async function editManifests(
   const { io, globals } = context;
   const { editManifest, namespaceAnnotations } = await import('../inject/manifest.ts');
   const { ManifestError } = await import('../inject/parse.ts');
-  const sources = await readSources(args, context);
+  const sources = await readSources(args, io, context.signal, globals.requestTimeout);
   // A Namespace in one file counts for the pods of all.
   const namespaces = namespaceAnnotations(sources.map(({ text }) => text));
   const texts: string[] = [];
@@ -46,15 +45,15 @@ export async function editManifests(
   if (count === 0) {
     throw new CliError({
       code: 'no-objects',
-      message: `there is no Kubernetes object in ${sources.map(({ name }) => name).join(', ')}`,
-      fix: 'look at what wrote it: a command before this one may have failed',
+      message: `There is no Kubernetes object in ${sources.map(({ name }) => name).join(', ')}`,
+      fix: 'Look at what wrote it: a command before this one may have failed.',
     });
   }
   if (failed.length > 0) {
     throw new CliError({
       code: 'cannot-inject',
       message: failed.join('; '),
-      fix: 'correct it, leave it out, or set mesh.dev/inject: disabled on its pod template; nothing was printed',
+      fix: 'Correct it, leave it out, or set mesh.dev/inject: disabled on its pod template; nothing was printed.',
     });
   }
   io.write(joined(texts));

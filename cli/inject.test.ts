@@ -202,7 +202,7 @@ describe('input that cannot be read', () => {
     ['an alias of nothing', 'kind: Pod\nspec: *none\n', 'broken-yaml', ':1:1: '],
     ['another encoding', latin, 'not-utf8', 'is not UTF-8 text'],
     ['UTF-16', Buffer.from('\uFEFFkind: Pod\n', 'utf16le'), 'not-utf8', 'is not UTF-8 text'],
-    ['nothing', '# only a comment\n', 'no-objects', 'there is no Kubernetes object in '],
+    ['nothing', '# only a comment\n', 'no-objects', 'There is no Kubernetes object in '],
   ])('%s is named with its place: exit 1', async (_what, content, code, text) => {
     const path = write('x.yaml', content);
     const result = await mesh(['inject', path]);
@@ -213,8 +213,8 @@ describe('input that cannot be read', () => {
   });
 
   it.each([
-    [['/nowhere.yaml'], 1, 'cannot read /nowhere.yaml'],
-    [['http://example.com/x.yaml'], 2, 'only https addresses are read'],
+    [['/nowhere.yaml'], 1, 'Cannot read /nowhere.yaml'],
+    [['http://example.com/x.yaml'], 2, 'only https addresses are'],
     [['-', '-'], 2, 'can be named once only'],
     [[], 2, "missing required argument 'manifests'"],
   ])('%j', async (args, code, text) => {

@@ -2,8 +2,7 @@
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { CliError } from '../errors.ts';
-import { parseObjects } from '../manifests.ts';
-import { readSources } from '../sources.ts';
+import { parseObjects, readSources } from '../manifests.ts';
 
 export function register(program: Command, context: Context): void {
   program
@@ -14,7 +13,7 @@ export function register(program: Command, context: Context): void {
     .addHelpText('after', '\nExamples:\n  mesh apply -f shop.yaml\n  mesh inject shop.yaml | mesh apply -f -')
     .action(async (options: { filename: string[]; dryRun?: boolean }) => {
       const { io } = context;
-      const sources = await readSources(options.filename, context);
+      const sources = await readSources(options.filename, io, context.signal);
       const objects = (await Promise.all(sources.map(parseObjects))).flat();
       const first = (kind: string) => (kind === 'CustomResourceDefinition' ? 0 : kind === 'Namespace' ? 1 : 2);
       objects.sort((a, b) => first(a.kind) - first(b.kind));

@@ -5,8 +5,7 @@ import type { KubeClient } from '../../kube/client.ts';
 import type { ResourceType } from '../../kube/types.ts';
 import type { Context } from '../context.ts';
 import { CliError, exitCode } from '../errors.ts';
-import { parseObjects } from '../manifests.ts';
-import { readSources } from '../sources.ts';
+import { parseObjects, readSources } from '../manifests.ts';
 
 const patience = 120_000;
 
@@ -40,7 +39,7 @@ export function register(program: Command, context: Context): void {
     .addHelpText('after', '\nExamples:\n  mesh delete -f shop.yaml\n  mesh delete -f shop.yaml --dry-run')
     .action(async (options: { filename: string[]; dryRun?: boolean }) => {
       const { io } = context;
-      const sources = await readSources(options.filename, context);
+      const sources = await readSources(options.filename, io, context.signal);
       const objects = (await Promise.all(sources.map(parseObjects))).flat().reverse();
       const kube = await context.kube();
       const waiting: { type: ResourceType; name: string; namespace: string | undefined; title: string }[] = [];

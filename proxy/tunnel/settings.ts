@@ -1,9 +1,9 @@
 /** HTTP/2 settings of HBONE, both ends. */
 
 /** Bytes one stream, and one connection, may have in flight; the connection's is larger: equal windows deadlock. */
-const streamWindow = 1 << 20;
+export const streamWindow = 1 << 20;
 export const connectionWindow = 16 << 20;
-const maxStreams = 200;
+export const maxStreams = 200;
 
 export const sessionOptions = {
   settings: {

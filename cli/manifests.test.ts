@@ -82,16 +82,16 @@ test.each(['pod', 'moved'])('%s.yaml is read over https', async (name) => {
 });
 
 test.each([
-  ['an address that is not there', 'none.yaml', 'the server answers 404 Not Found', 'check the address'],
-  ['a way out of https', 'plain.yaml', 'it leads to http://localhost:1/pod.yaml', 'only https addresses are read'],
-  ['a circle', 'circle.yaml', 'it leads from one address to the next', 'name the last'],
+  ['an address that is not there', 'none.yaml', 'the server answers 404 Not Found', 'Check the address.'],
+  ['a way out of https', 'plain.yaml', 'it leads to http://localhost:1/pod.yaml', 'Only https addresses are read.'],
+  ['a circle', 'circle.yaml', 'it leads from one address to the next', 'Name the last.'],
   ['a server that stops half way', 'silent.yaml', 'no whole answer within 1s', '--request-timeout 60s'],
-  ['a text without end', 'large.yaml', 'it is larger than 16 MiB', 'check the address'],
+  ['a text without end', 'large.yaml', 'it is larger than 16 MiB', 'Check the address.'],
 ])('%s is refused with the reason', async (_what, name, why, fix) => {
   const limit = name === 'silent.yaml' ? ['--request-timeout', '1s'] : [];
   const { code, out, err } = await inject([...limit, `${base}/${name}`]);
   expect([code, out]).toEqual([1, '']);
-  expect(err).toContain(`cannot fetch ${base}/${name}: ${why}`);
+  expect(err).toContain(`Cannot fetch ${base}/${name}: ${why}`);
   expect(err).toContain(fix);
   expect(err).toContain('errors#unreadable-input');
 });
@@ -99,7 +99,7 @@ test.each([
 test('a server of an unknown CA is refused, and the way to name it is told', async () => {
   const { code, err } = await inject([`${base}/pod.yaml`], false);
   expect(code).toBe(1);
-  expect(err).toContain(`cannot fetch ${base}/pod.yaml: `);
+  expect(err).toContain(`Cannot fetch ${base}/pod.yaml: `);
   expect(err).toContain('NODE_EXTRA_CA_CERTS');
 });
 
