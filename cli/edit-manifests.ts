@@ -1,9 +1,9 @@
 /** What `inject` and `uninject` share: sources in, edited text out, one line per object on stderr. */
-import { imageRepository } from '../protocol/names.ts';
+import { defaultTrustDomain, imageRepository } from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
-import { readSources } from './manifests.ts';
+import { brokenYaml, readSources } from './manifests.ts';
 import { renderWarning } from './render/error.ts';
 
 export async function editManifests(
@@ -11,10 +11,15 @@ export async function editManifests(
   args: readonly string[],
   options: { mode: 'inject' | 'uninject' | 'annotate'; image?: string; trustDomain?: string },
 ): Promise<void> {
-  const { editManifest, ManifestError } = await import('../inject/manifest.ts');
-  const sources = await readSources(args, context.io, context.signal);
+  const { io, globals } = context;
+  const { editManifest, namespaceAnnotations } = await import('../inject/manifest.ts');
+  const { ManifestError } = await import('../inject/parse.ts');
+  const sources = await readSources(args, io, context.signal, globals.requestTimeout);
+  // A Namespace in one file counts for the pods of all.
+  const namespaces = namespaceAnnotations(sources.map(({ text }) => text));
   const texts: string[] = [];
   const failed: string[] = [];
+  let count = 0;
   for (const source of sources) {
     let edited: ReturnType<typeof editManifest>;
     try {
@@ -22,30 +27,45 @@ export async function editManifests(
         mode: options.mode,
         version,
         image: options.image ?? `${imageRepository}:${version}`,
-        trustDomain: options.trustDomain ?? 'cluster.local',
-        ...(context.globals.namespace === undefined ? {} : { defaultNamespace: context.globals.namespace }),
+        trustDomain: options.trustDomain ?? defaultTrustDomain,
+        namespaces,
+        ...(globals.namespace === undefined ? {} : { defaultNamespace: globals.namespace }),
       });
     } catch (error) {
-      if (!(error instanceof ManifestError)) throw error;
-      const message = `${source.name}:${error.line}: ${error.message}`;
-      throw new CliError({ code: 'broken-yaml', message, fix: 'correct the YAML at that line' });
+      throw error instanceof ManifestError ? brokenYaml(source, error) : error;
     }
     texts.push(edited.text);
-    for (const report of edited.reports) {
-      context.io.note(`${report.object} ${report.outcome}${report.reason === undefined ? '' : `: ${report.reason}`}`);
-      for (const warning of report.warnings) renderWarning(context.io, `${report.object}: ${warning}`);
-      if (report.outcome === 'failed') failed.push(`${report.object}: ${report.reason}`);
+    count += edited.reports.length;
+    for (const { object, outcome, reason, warnings } of edited.reports) {
+      io.note(`${object} ${outcome}${reason === undefined ? '' : `: ${reason}`}`);
+      for (const warning of warnings) renderWarning(io, `${object}: ${warning}`);
+      if (outcome === 'failed') failed.push(`${source.name}: ${object}: ${reason}`);
     }
+  }
+  if (count === 0) {
+    throw new CliError({
+      code: 'no-objects',
+      message: `There is no Kubernetes object in ${sources.map(({ name }) => name).join(', ')}`,
+      fix: 'Look at what wrote it: a command before this one may have failed.',
+    });
   }
   if (failed.length > 0) {
     throw new CliError({
       code: 'cannot-inject',
       message: failed.join('; '),
-      fix: 'leave it out, or set mesh.dev/inject: disabled on its pod template',
+      fix: 'Correct it, leave it out, or set mesh.dev/inject: disabled on its pod template; nothing was printed.',
     });
   }
-  texts.forEach((text, index) => {
-    if (index > 0 && !text.startsWith('---')) context.io.write('---\n');
-    context.io.write(index < texts.length - 1 && !text.endsWith('\n') ? `${text}\n` : text);
+  io.write(joined(texts));
+}
+
+/** Several manifests as one; a single one exactly as it is. */
+function joined(texts: readonly string[]): string {
+  return texts.reduce((whole, text) => {
+    const next = text.replace(/^\uFEFF/, '');
+    const line = whole === '' || whole.endsWith('\n') ? whole : `${whole}\n`;
+    // A directive may only follow the end of a document.
+    if (next.startsWith('%')) return `${line}...\n${next}`;
+    return next.startsWith('---') ? line + next : `${line}---\n${next}`;
   });
 }

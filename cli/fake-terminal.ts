@@ -10,7 +10,7 @@ export interface FakeTerminal {
 
 /** No stream is a terminal unless asked for; `env` is all the environment there is. */
 export function fakeTerminal(
-  options: { terminal?: boolean; env?: Record<string, string>; stdin?: string } = {},
+  options: { terminal?: boolean; env?: Record<string, string>; stdin?: string | Buffer } = {},
 ): FakeTerminal {
   const written = { out: '', err: '' };
   const collect = (name: 'out' | 'err') =>

@@ -1,7 +1,9 @@
-/** Where manifests come from: files, folders, stdin, https. */
+/** Where manifests come from (files, folders, stdin, https), and the objects in them. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ManifestError } from '../inject/parse.ts';
 import type { KubeObject } from '../kube/types.ts';
+import { parseDuration } from './duration.ts';
 import { CliError, UsageError } from './errors.ts';
 import type { Io } from './io.ts';
 
@@ -11,73 +13,150 @@ export interface Source {
   text: string;
 }
 
-async function fetchText(url: string, signal: AbortSignal): Promise<string> {
-  const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(30_000)]) }).catch(
-    (cause: unknown) => {
-      throw new CliError({ code: 'unreadable-input', message: `cannot fetch ${url}`, cause });
-    },
-  );
-  if (!response.ok || !response.url.startsWith('https://')) {
-    throw new CliError({ code: 'unreadable-input', message: `cannot fetch ${url}: HTTP ${response.status}` });
+/** More than any manifest has; a wrong address must not fill the memory. */
+const maxBytes = 16 << 20;
+const maxRedirects = 5;
+
+/** @throws CliError `not-utf8` */
+function decode(name: string, bytes: Uint8Array): string {
+  try {
+    // A byte order mark is part of the text that comes back.
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    const fix = 'Convert it, for example with `iconv -f ISO-8859-1 -t UTF-8`.';
+    throw new CliError({ code: 'not-utf8', message: `${name} is not UTF-8 text`, fix });
   }
-  return response.text();
 }
 
-/** Reads every source an argument names; folders recursively, in the order of their names. */
-export async function readSources(args: readonly string[], io: Io, signal: AbortSignal): Promise<Source[]> {
+function unfetched(url: string, why: string, fix: string): CliError {
+  return new CliError({ code: 'unreadable-input', message: `Cannot fetch ${url}: ${why}`, fix });
+}
+
+async function fetchBytes(url: string, signal: AbortSignal, limit: string): Promise<Buffer> {
+  const milliseconds = parseDuration(limit);
+  if (milliseconds === undefined || milliseconds === 0)
+    throw new UsageError(`--request-timeout "${limit}" is not a duration`, 'Use for example 10s.');
+  const timeout = AbortSignal.timeout(milliseconds);
+  try {
+    let at = url;
+    for (let redirects = 0; ; redirects++) {
+      const response = await fetch(at, { redirect: 'manual', signal: AbortSignal.any([signal, timeout]) });
+      const location = response.headers.get('location');
+      if (response.status >= 300 && response.status < 400 && location !== null) {
+        await response.body?.cancel();
+        at = new URL(location, at).href;
+        if (!at.startsWith('https://')) throw unfetched(url, `it leads to ${at}`, 'Only https addresses are read.');
+        if (redirects === maxRedirects) throw unfetched(url, 'it leads from one address to the next', 'Name the last.');
+        continue;
+      }
+      if (!response.ok) {
+        await response.body?.cancel();
+        const said = `${response.status} ${response.statusText}`.trim();
+        throw unfetched(url, `the server answers ${said}`, 'Check the address.');
+      }
+      const chunks: Uint8Array[] = [];
+      let size = 0;
+      for await (const chunk of response.body ?? []) {
+        size += chunk.length;
+        if (size > maxBytes) throw unfetched(url, `it is larger than ${maxBytes >> 20} MiB`, 'Check the address.');
+        chunks.push(chunk);
+      }
+      return Buffer.concat(chunks);
+    }
+  } catch (error) {
+    if (error instanceof CliError || signal.aborted) throw error;
+    if (timeout.aborted)
+      throw unfetched(url, `no whole answer within ${limit}`, 'Give it longer with --request-timeout 60s.');
+    // fetch hides what happened in a cause, and several addresses of a host in an error without words
+    const cause = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
+    const why = cause.message || cause.code || 'no connection';
+    const fix = /certificate/i.test(why)
+      ? 'Name the file with the CA of that server in NODE_EXTRA_CA_CERTS.'
+      : 'Check the address and the network.';
+    throw unfetched(url, why, fix);
+  }
+}
+
+/** Manifest files below a folder, in the order of their paths; hidden ones are not meant. */
+async function filesBelow(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of (await readdir(folder)).sort()) {
+    if (name.startsWith('.')) continue;
+    const path = join(folder, name);
+    if ((await stat(path)).isDirectory()) found.push(...(await filesBelow(path)));
+    else if (/\.(ya?ml|json)$/.test(name)) found.push(path);
+  }
+  return found;
+}
+
+async function readPath(path: string): Promise<Source[]> {
+  try {
+    const folder = (await stat(path)).isDirectory();
+    const names = folder ? await filesBelow(path) : [path];
+    if (names.length === 0) throw new Error('the folder has no *.yaml, *.yml or *.json');
+    return await Promise.all(names.map(async (name) => ({ name, text: decode(name, await readFile(name)) })));
+  } catch (cause) {
+    if (cause instanceof CliError) throw cause;
+    throw new CliError({ code: 'unreadable-input', message: `Cannot read ${path}`, cause, fix: 'Check the path.' });
+  }
+}
+
+/** Reads every source an argument names; folders recursively. `timeout`: for an address, as a flag has it. */
+export async function readSources(
+  args: readonly string[],
+  io: Io,
+  signal: AbortSignal,
+  timeout = '30s',
+): Promise<Source[]> {
+  const { stdin } = io.streams;
+  if (args.filter((arg) => arg === '-').length > 1)
+    throw new UsageError('- (stdin) can be named once only', 'Name it once.');
   const sources: Source[] = [];
   for (const arg of args) {
     if (arg === '-') {
+      if (stdin.isTTY) io.note('Reading the manifest from this terminal; Ctrl-D ends it.');
       const chunks: Buffer[] = [];
-      for await (const chunk of io.streams.stdin) chunks.push(Buffer.from(chunk));
-      sources.push({ name: 'stdin', text: Buffer.concat(chunks).toString('utf8') });
+      for await (const chunk of stdin) chunks.push(Buffer.from(chunk));
+      sources.push({ name: 'stdin', text: decode('stdin', Buffer.concat(chunks)) });
     } else if (arg.startsWith('https://')) {
-      sources.push({ name: arg, text: await fetchText(arg, signal) });
+      sources.push({ name: arg, text: decode(arg, await fetchBytes(arg, signal, timeout)) });
     } else if (/^[a-z]+:\/\//i.test(arg)) {
-      throw new UsageError(`${arg}: only https addresses are read`, 'download it, look at it, and pass the file');
-    } else {
-      try {
-        const folder = (await stat(arg)).isDirectory();
-        const names = folder
-          ? (await readdir(arg, { recursive: true })).filter((name) => /\.(ya?ml|json)$/.test(name)).sort()
-          : [''];
-        if (names.length === 0) throw new Error('the folder has no *.yaml, *.yml or *.json');
-        for (const name of names) {
-          const path = name === '' ? arg : join(arg, name);
-          sources.push({ name: path, text: await readFile(path, 'utf8') });
-        }
-      } catch (cause) {
-        throw new CliError({ code: 'unreadable-input', message: `cannot read ${arg}`, cause, fix: 'check the path' });
-      }
-    }
+      throw new UsageError(
+        `${arg} is not read: only https addresses are`,
+        'Download it, look at it, and pass the file.',
+      );
+    } else sources.push(...(await readPath(arg)));
   }
   return sources;
 }
 
-/** The objects of a manifest, Lists opened; file and line where the YAML is broken. */
+export function brokenYaml(source: Source, { position, message }: ManifestError): CliError {
+  return new CliError({
+    code: 'broken-yaml',
+    message: `${source.name}:${position.line}:${position.col}: ${message}`,
+    fix: 'Correct the YAML there.',
+  });
+}
+
+/** Lists opened; file, line and column where the YAML is broken. @throws CliError */
 export async function parseObjects(source: Source): Promise<KubeObject[]> {
-  const { parseAllDocuments } = await import('yaml');
+  const { ManifestError, parseManifest } = await import('../inject/parse.ts');
+  const { isList } = await import('../inject/manifest.ts');
+  let parsed: ReturnType<typeof parseManifest>;
+  try {
+    parsed = parseManifest(source.text);
+  } catch (error) {
+    throw error instanceof ManifestError ? brokenYaml(source, error) : error;
+  }
   const objects: KubeObject[] = [];
-  for (const document of parseAllDocuments(source.text)) {
-    const [error] = document.errors;
-    if (error) {
-      const [what = ''] = error.message.split('\n');
-      throw new CliError({
-        code: 'broken-yaml',
-        message: `${source.name}:${error.linePos?.[0].line ?? 1}: ${what.replace(/ at line .*$/, '')}`,
-        fix: 'correct the YAML at that line',
-      });
-    }
-    const value: unknown = document.toJS();
+  for (const { position, value } of parsed) {
     if (value === null || value === undefined) continue;
-    const found = value as KubeObject;
-    for (const object of found.kind === 'List' && Array.isArray(found.items)
-      ? (found.items as KubeObject[])
-      : [found]) {
+    for (const object of (isList(value) ? value.items : [value]) as KubeObject[]) {
       if (!object?.apiVersion || !object.kind || !object.metadata?.name) {
         throw new CliError({
           code: 'not-an-object',
-          message: `${source.name}: a document is no Kubernetes object (apiVersion, kind or metadata.name is missing)`,
+          message: `${source.name}:${position.line}: not a Kubernetes object: apiVersion, kind or metadata.name is missing`,
+          fix: 'Remove the document, or give it apiVersion, kind and metadata.name.',
         });
       }
       objects.push(object);

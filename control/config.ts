@@ -7,8 +7,6 @@ import { isLogLevel, type LogLevel } from './log.ts';
 export interface Config {
   trustDomain: string;
   namespace: string;
-  podName: string;
-  podIp: string;
   logLevel: LogLevel;
   /** Image that the webhook injects. */
   image: string;
@@ -18,37 +16,63 @@ export interface Config {
   ports: { identity: number; discovery: number; injector: number; api: number; admin: number };
 }
 
+/** Every variable, what it is, and its value where it is not set; docs/configuration.md lists the same. */
+export const controlVariables = {
+  TRUST_DOMAIN: { about: 'Trust domain of every identity.', default: defaultTrustDomain },
+  NAMESPACE: { about: 'Namespace of the control plane.', default: controlNamespace },
+  IMAGE: { about: 'Image that the webhook injects.', default: `${imageRepository}:<version>` },
+  LOG_LEVEL: { about: 'error, warn, info or debug.', default: 'info' },
+  CERTIFICATE_LIFETIME: { about: 'How long the certificates of proxies last; at least 10s.', default: '24h' },
+  ISSUER_LIFETIME: {
+    about: 'How long an issuer lasts; it is replaced at half of that. At least 10s.',
+    default: '365d',
+  },
+} as const;
+
+type ControlVariable = keyof typeof controlVariables;
+
+export const variablePrefix = 'MESH_CONTROL_';
+/** Kubernetes may describe the Service `mesh-control` to its own pods in variables of the same prefix. */
+const serviceLink = /^MESH_CONTROL_(SERVICE|PORT)(_|$)/;
+
 const units: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** `60s`, `24h`, `365d` in milliseconds; undefined for any other text. */
-export function parseDuration(text: string): number | undefined {
+function parseDuration(text: string): number | undefined {
   const match = /^(\d+)([smhd])$/.exec(text);
   return match ? Number(match[1]) * units[match[2]!]! : undefined;
 }
 
-/** @throws Error naming every variable that is wrong */
+/** @throws Error naming every variable that is wrong, or that there is no such variable */
 export function readConfig(env: NodeJS.ProcessEnv): Config {
   const problems: string[] = [];
-  const duration = (name: string, fallback: string): number => {
-    const parsed = parseDuration(env[name] ?? fallback);
-    if (parsed === undefined || parsed < 10_000)
-      problems.push(`${name}: "${env[name]}" is not a duration of at least 10s, such as 24h`);
-    return parsed ?? 0;
+  const text = (name: ControlVariable): string => env[variablePrefix + name] || controlVariables[name].default;
+  const check = (name: ControlVariable, valid: boolean, want: string): void => {
+    if (!valid) problems.push(`${variablePrefix}${name}: "${text(name)}" is not ${want}`);
   };
-  const level = env.MESH_CONTROL_LOG_LEVEL ?? 'info';
-  if (!isLogLevel(level)) problems.push(`MESH_CONTROL_LOG_LEVEL: "${level}" is not error, warn, info or debug`);
-  const trustDomain = env.MESH_CONTROL_TRUST_DOMAIN ?? defaultTrustDomain;
-  if (!/^[a-z0-9._-]+$/.test(trustDomain))
-    problems.push(`MESH_CONTROL_TRUST_DOMAIN: "${trustDomain}" is not a trust domain`);
+  const duration = (name: ControlVariable): number => {
+    const parsed = parseDuration(text(name)) ?? 0;
+    check(name, parsed >= 10_000, 'a duration of at least 10s, such as 24h');
+    return parsed;
+  };
+  for (const name of Object.keys(env))
+    if (
+      name.startsWith(variablePrefix) &&
+      !serviceLink.test(name) &&
+      !Object.hasOwn(controlVariables, name.slice(variablePrefix.length))
+    )
+      problems.push(`${name}: there is no such setting`);
+  const logLevel = text('LOG_LEVEL');
+  check('LOG_LEVEL', isLogLevel(logLevel), 'error, warn, info or debug');
+  const trustDomain = text('TRUST_DOMAIN');
+  check('TRUST_DOMAIN', /^[a-z0-9._-]+$/.test(trustDomain), 'a trust domain (a-z, 0-9, ".", "_", "-")');
   const config: Config = {
     trustDomain,
-    namespace: env.MESH_CONTROL_NAMESPACE ?? controlNamespace,
-    podName: env.MESH_CONTROL_POD_NAME ?? '',
-    podIp: env.MESH_CONTROL_POD_IP ?? '',
-    logLevel: isLogLevel(level) ? level : 'info',
-    image: env.MESH_CONTROL_IMAGE ?? `${imageRepository}:${version}`,
-    certificateLifetime: duration('MESH_CONTROL_CERTIFICATE_LIFETIME', '24h'),
-    issuerLifetime: duration('MESH_CONTROL_ISSUER_LIFETIME', '365d'),
+    namespace: text('NAMESPACE'),
+    logLevel: isLogLevel(logLevel) ? logLevel : 'info',
+    image: env.MESH_CONTROL_IMAGE || `${imageRepository}:${version}`,
+    certificateLifetime: duration('CERTIFICATE_LIFETIME'),
+    issuerLifetime: duration('ISSUER_LIFETIME'),
     ports: {
       identity: ports.identityPort,
       discovery: ports.discoveryPort,

@@ -1,4 +1,5 @@
 /** The control plane: identity, discovery, injector, telemetry and the API, each with its own listener. */
+import type { X509Certificate } from 'node:crypto';
 import type { Server } from 'node:net';
 import { createInClusterClient } from '../kube/in-cluster.ts';
 import type { InboundPolicy } from '../protocol/discovery.ts';
@@ -13,9 +14,10 @@ import { Authority } from './identity/authority.ts';
 import { makeOwnCertificate } from './identity/own-certificate.ts';
 import { IdentityServer } from './identity/server.ts';
 import { TrustBundleKeeper } from './identity/trust-bundle.ts';
-import { UnmeshedReporter } from './inject/unmeshed.ts';
+import { UnmeshedReporter, unmeshedPods } from './inject/unmeshed.ts';
 import { keepCaBundle, Webhook } from './inject/webhook.ts';
 import { createLog } from './log.ts';
+import { controlMetrics } from './metrics.ts';
 import { podPolicy } from './policy/inbound.ts';
 import { followPolicies } from './policy/refresh.ts';
 import { Collector } from './telemetry/collector.ts';
@@ -39,14 +41,24 @@ async function main(): Promise<void> {
   const cluster = new Cluster(kube);
   const collector = new Collector();
   const subscriptions = new Subscriptions(cluster, config.trustDomain);
-  let proxies = (): number => 0;
+  // What is counted comes to be after the port on which it is asked for.
+  const running: { authority?: Authority; identity?: IdentityServer; discovery?: DiscoveryServer; webhook?: Webhook } =
+    {};
+  const end = (certificate: X509Certificate | undefined) => certificate && new Date(certificate.validTo);
   const admin = createAdminServer({
     waitingFor: () => [...waiting],
-    gauges: {
-      mesh_control_proxies: { help: 'Proxies connected', value: () => proxies() },
-      mesh_control_targets: { help: 'Addresses that proxies are subscribed to', value: () => subscriptions.size },
-      mesh_control_series: { help: 'Telemetry series held', value: () => collector.size },
-    },
+    metrics: controlMetrics({
+      proxies: () => running.discovery?.proxies.length ?? 0,
+      targets: () => subscriptions.size,
+      series: () => collector.size,
+      telemetryBytes: () => collector.bytes,
+      issued: () => running.identity?.issued ?? 0,
+      refused: () => running.identity?.refused ?? 0,
+      reviews: () => running.webhook?.results ?? new Map(),
+      unmeshed: () => unmeshedPods(cluster).length,
+      issuerEnd: () => end(running.authority?.issuer.certificate),
+      rootEnd: () => end(running.authority?.roots[0]),
+    }),
   });
   await listen(admin, config.ports.admin);
   log.info('control plane starting', { version, trustDomain: config.trustDomain });
@@ -55,6 +67,7 @@ async function main(): Promise<void> {
     kube,
     namespace: config.namespace,
     issuerLifetimeMs: config.issuerLifetime,
+    certificateLifetimeMs: config.certificateLifetime,
     log,
   });
   let own = makeOwnCertificate(authority, config);
@@ -87,8 +100,8 @@ async function main(): Promise<void> {
     },
     log,
   });
-  proxies = () => discovery.proxies.length;
-  const webhook = new Webhook({ config, cluster, own, log });
+  const webhook = new Webhook({ config, kube, cluster, own, log });
+  Object.assign(running, { authority, identity, discovery, webhook });
   const bundles = new TrustBundleKeeper(kube, cluster.namespaces, () => authority.trustBundle, log);
   const api = createApiServer({
     cluster,
@@ -110,20 +123,30 @@ async function main(): Promise<void> {
   const unmeshed = new UnmeshedReporter(kube, cluster, log);
   const stopFollowing = followPolicies(cluster, (namespace) => discovery.refreshPolicies(namespace));
 
-  const upkeep = async (): Promise<void> => {
+  /** One part of the upkeep; that it fails keeps no other part from its turn. */
+  const attempt = async (part: string, work: () => Promise<void>): Promise<void> => {
     try {
-      const rotated = await authority.rotate();
-      if (rotated || Date.now() > own.renewAt.getTime()) {
-        own = makeOwnCertificate(authority, config);
-        for (const part of [identity, discovery, webhook]) part.renew(own);
-        discovery.refreshTrust();
-        bundles.refresh();
-      }
-      if (await keepCaBundle(kube, authority.trustBundle)) waiting.delete('webhook');
+      await work();
     } catch (error) {
-      log.warn('upkeep failed; it will be tried again', { reason: (error as Error).message });
+      log.warn('upkeep failed; it will be tried again', { part, reason: (error as Error).message });
     }
-    await unmeshed.report();
+  };
+  const upkeep = async (): Promise<void> => {
+    let changed = false;
+    await attempt('identity', async () => {
+      changed = await authority.refresh();
+    });
+    await attempt('own certificate', async () => {
+      if (!changed && Date.now() <= own.renewAt.getTime()) return;
+      own = makeOwnCertificate(authority, config);
+      for (const part of [identity, discovery, webhook]) part.renew(own);
+      discovery.refreshTrust();
+      bundles.refresh();
+    });
+    await attempt('webhook', async () => {
+      if (await keepCaBundle(kube, authority.trustBundle)) waiting.delete('webhook');
+    });
+    await attempt('unmeshed pods', () => unmeshed.report());
   };
   await upkeep();
   const first = setInterval(() => {

@@ -5,18 +5,20 @@ import { resources } from '../kube/resources.ts';
 import type { Json, KubeObject } from '../kube/types.ts';
 import { formatSpiffeId } from '../protocol/identity.ts';
 import { tokenAudience } from '../protocol/names.ts';
+import type { TelemetrySeries } from '../protocol/telemetry.ts';
 import { readConfig } from './config.ts';
 import { FakeKube } from './fake-kube.ts';
 import { Authority } from './identity/authority.ts';
 import { signLeaf } from './identity/sign.ts';
 import { createLog } from './log.ts';
+import { noCounts } from './telemetry/page.ts';
 
 export const log = createLog('error', () => undefined);
 export const config = readConfig({ MESH_CONTROL_NAMESPACE: 'mesh-system' });
 export const day = 86_400_000;
 
 export async function makeAuthority(kube = new FakeKube(), now = Date.now, issuerLifetimeMs = 365 * day) {
-  return Authority.open({ kube, namespace: 'mesh-system', issuerLifetimeMs, log, now });
+  return Authority.open({ kube, namespace: 'mesh-system', issuerLifetimeMs, certificateLifetimeMs: day, log, now });
 }
 
 export function addToken(kube: FakeKube, token: string, account: string, audience = tokenAudience): void {
@@ -38,11 +40,11 @@ export function listen(server: Server): Promise<number> {
   });
 }
 
-/** Resolves when the condition holds; fails after two seconds. */
+/** Resolves when the condition holds; fails after ten seconds, which a busy machine may need. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = Date.now() + 2000;
+  const end = Date.now() + 10_000;
   while (!condition()) {
-    if (Date.now() > end) throw new Error(`not within two seconds: ${what}`);
+    if (Date.now() > end) throw new Error(`not within ten seconds: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
@@ -96,4 +98,22 @@ export function putShop(kube: FakeKube): void {
   kube.put(resources.pods, pod('web-b', '10.244.0.3', { meshed: false }));
   kube.put(resources.services, service('10.96.0.7'));
   kube.put(resources.endpointSlices, slice([['10.244.0.2'], ['10.244.0.3']]));
+}
+
+/** What a proxy says of one peer, nothing having happened but what is given. */
+export function seriesOf(more: Partial<TelemetrySeries> = {}): TelemetrySeries {
+  return {
+    direction: 'inbound',
+    peer: null,
+    service: null,
+    authority: null,
+    protocol: 'http',
+    tls: 'mtls',
+    peerIdentity: null,
+    statuses: {},
+    latency: [],
+    open: 0,
+    ...noCounts(),
+    ...more,
+  };
 }

@@ -4,9 +4,13 @@ export const injectCodes = [
   'annotation-disabled',
   'annotation-absent',
   'already-injected',
+  'bad-annotation',
   'no-containers',
   'host-network',
   'foreign-sidecar',
+  'not-linux',
+  'port-conflict',
+  'user-conflict',
   'yaml-layout',
 ] as const;
 

@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { stringify } from 'yaml';
-import { editManifest, ManifestError, namespaceAnnotations } from './manifest.ts';
+import { parse, stringify } from 'yaml';
+import { editManifest, namespaceAnnotations } from './manifest.ts';
+import { ManifestError } from './parse.ts';
 
 const options = { image: 'mesh.dev/mesh:1', version: '1', trustDomain: 'cluster.local' };
 const edit = (text: string, mode: 'inject' | 'uninject' | 'annotate') => editManifest(text, { ...options, mode });
@@ -20,7 +21,73 @@ function contains(whole: Iterable<string>, parts: Iterable<string>): boolean {
 }
 
 /** Formats in which a collection that shares its line with others has to grow on that line, or a null gives way. */
-const inline = new Set(['flow.yaml', 'json.yaml', 'nulls.yaml', 'no-newline.yaml']);
+const inline = new Set([
+  ...['flow.yaml', 'flow-lines.yaml', 'json.yaml', 'json-one-line.yaml', 'list-kinds.yaml'],
+  ...['multi-line-scalars.yaml', 'nulls.yaml', 'no-newline.yaml'],
+]);
+
+const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
+const text = fc.constantFrom('x', '1', 'a: b', '#', '- y', 'é\tü', 'two\nlines\n', '', 'null', '{', ' lead');
+const map = fc.dictionary(fc.constantFrom('app', 'tier', 'a/b'), text);
+const named = fc.record({ name: fc.constantFrom('v', 'w') });
+const template = fc.record({
+  metadata: maybe(fc.record({ labels: maybe(map), annotations: maybe(map) }, { requiredKeys: [] })),
+  spec: fc.record(
+    {
+      containers: fc.array(fc.record({ name: text, args: maybe(fc.array(text, { maxLength: 3 })) }), {
+        minLength: 1,
+        maxLength: 3,
+      }),
+      initContainers: maybe(fc.array(named, { maxLength: 2 })),
+      volumes: maybe(fc.option(fc.array(named, { maxLength: 2 }))),
+      automountServiceAccountToken: maybe(fc.constant(false)),
+    },
+    { requiredKeys: ['containers'] },
+  ),
+});
+const object = fc.oneof(
+  template.map((pod) => ({ kind: 'Pod', ...pod })),
+  fc
+    .tuple(template, fc.constantFrom('Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job'))
+    .map(([pod, kind]) => ({ apiVersion: 'v1', kind, metadata: { name: 'w' }, spec: { replicas: 1, template: pod } })),
+  template.map((pod) => ({ kind: 'CronJob', spec: { jobTemplate: { spec: { template: pod } } } })),
+);
+const style = fc.record({
+  indent: fc.constantFrom(2, 3, 4),
+  indentSeq: fc.boolean(),
+  lineWidth: fc.constantFrom(0, 40),
+  collectionStyle: fc.constantFrom('any', 'flow'),
+  blockQuote: fc.constantFrom(true, false, 'folded'),
+  defaultStringType: fc.constantFrom('PLAIN', 'QUOTE_DOUBLE', 'QUOTE_SINGLE'),
+  defaultKeyType: fc.constantFrom('PLAIN', 'QUOTE_DOUBLE'),
+});
+/** One document with a comment or an empty line ahead of some of its lines, where that says nothing else. */
+const document = fc
+  .tuple(object, style, fc.array(fc.constantFrom('', '', '', '# c', '    # - d: e', '\n'), { maxLength: 12 }))
+  .map(([value, how, noise]) => {
+    const plain = stringify(value, how as never);
+    const noisy = plain
+      .split('\n')
+      .map((line, index) => (noise[index] ? `${noise[index].trimEnd()}\n${line}` : line))
+      .join('\n');
+    try {
+      return JSON.stringify(parse(noisy)) === JSON.stringify(parse(plain)) ? noisy : plain;
+    } catch {
+      return plain;
+    }
+  });
+const manifest = fc
+  .tuple(
+    fc.array(document, { minLength: 1, maxLength: 3 }),
+    fc.constantFrom('', '---\n', '\uFEFF', '# head\n--- # start\n'),
+    fc.constantFrom('---\n', '--- \n', '...\n---\n', '---\n# empty\n---\n'),
+    fc.constantFrom('', '...\n', '# tail'),
+    fc.boolean(),
+  )
+  .map(([documents, head, between, tail, carriage]) => {
+    const source = head + documents.join(between) + tail;
+    return carriage ? source.replaceAll('\n', '\r\n') : source;
+  });
 
 describe.each(['inject', 'annotate'] as const)('%s', (mode) => {
   test.each(corpus)('%s: only insertions, twice equals once, comes back byte for byte', (name, source) => {
@@ -33,31 +100,16 @@ describe.each(['inject', 'annotate'] as const)('%s', (mode) => {
     expect(edit(once.text, 'uninject').text).toBe(source);
   });
 
-  test('generated Deployments in any style come back', () => {
-    const label = fc.dictionary(fc.constantFrom('app', 'tier', 'a/b'), fc.constantFrom('x', '1', 'a: b', '#'));
-    const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
-    const named = fc.record({ name: fc.constantFrom('v', 'w') });
-    const style = fc.record({
-      indent: fc.constantFrom(2, 3, 4),
-      indentSeq: fc.boolean(),
-      lineWidth: fc.constantFrom(0, 40),
-      collectionStyle: fc.constantFrom('any', 'flow'),
-      defaultStringType: fc.constantFrom('PLAIN', 'QUOTE_DOUBLE', 'QUOTE_SINGLE'),
-      defaultKeyType: fc.constantFrom('PLAIN', 'QUOTE_DOUBLE'),
-    });
-    const metadata = maybe(fc.record({ labels: maybe(label), annotations: maybe(fc.constantFrom({}, { k: 'v' })) }));
-    const volumes = maybe(fc.array(named, { maxLength: 2 }));
+  test('generated manifests of every kind, in any style, come back', () => {
     fc.assert(
-      fc.property(style, metadata, volumes, (how, meta, volumes) => {
-        const spec = { containers: [{ name: 'a', args: ['- x', '# y'] }], volumes };
-        const object = { kind: 'Deployment', metadata: { name: 'w' }, spec: { template: { metadata: meta, spec } } };
-        const source = stringify(object, how as never);
+      fc.property(manifest, (source) => {
         const once = edit(source, mode);
-        expect(once.reports[0]?.outcome).toBe('injected');
+        expect(once.reports.map(({ outcome }) => outcome)).toContain('injected');
+        expect(once.reports.filter(({ outcome }) => outcome === 'failed')).toEqual([]);
         expect(edit(once.text, mode).text).toBe(once.text);
         expect(edit(once.text, 'uninject').text).toBe(source);
       }),
-      { numRuns: 12 },
+      { numRuns: 60 },
     );
   });
 

@@ -13,7 +13,8 @@ const rows = (heading: string) =>
 
 test('the document lists exactly the settings there are', () => {
   const expected = Object.entries(settings).map(
-    ([name, { description, example }]) => `| \`config.mesh.dev/${name}\` | ${description} | \`${example}\` |`,
+    ([name, { description, allowed, example }]) =>
+      `| \`config.mesh.dev/${name}\` | ${description} | ${allowed} | \`${example}\` |`,
   );
   expect(rows('Settings')).toEqual(expected);
 });

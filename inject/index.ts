@@ -1,3 +1,3 @@
-/** The one pure function manifest → meshed manifest, used by the CLI and by the webhook. */
-export { injectPod, uninjectPod } from './pod.ts';
-export type { InjectOptions, InjectResult, PodOwner, PodTemplate } from './types.ts';
+/** What the webhook needs of injection: the one pure function, the same that `mesh inject` uses, and why it may refuse. */
+export { obstacle } from './obstacles.ts';
+export { injectPod } from './pod.ts';

@@ -1,9 +1,10 @@
 /** Injects every workload of a YAML or JSON text in place, and takes it out again. */
 import { isDeepStrictEqual } from 'node:util';
-import { type Document, LineCounter, parseAllDocuments } from 'yaml';
-import { injectAnnotation } from '../protocol/names.ts';
+import { configPrefix, injectAnnotation } from '../protocol/names.ts';
 import type { InjectCode } from './codes.ts';
+import { ManifestError, type Parsed, parseManifest } from './parse.ts';
 import { annotate, injectPod, unannotate, uninjectPod } from './pod.ts';
+import { annotationProblems } from './settings.ts';
 import type { InjectOptions, PodTemplate } from './types.ts';
 import { applyEdits, type Edit, LayoutError, nodeAt, YamlEditor } from './yaml-edit.ts';
 
@@ -19,15 +20,6 @@ export interface ObjectReport {
   warnings: string[];
 }
 
-/** Broken YAML; line counts from 1. */
-export class ManifestError extends Error {
-  readonly line: number;
-  constructor(line: number, message: string) {
-    super(message);
-    this.line = line;
-  }
-}
-
 export interface ManifestOptions extends Omit<InjectOptions, 'explicit' | 'namespaceAnnotations'> {
   mode: 'inject' | 'uninject' | 'annotate';
   defaultNamespace?: string;
@@ -36,13 +28,6 @@ export interface ManifestOptions extends Omit<InjectOptions, 'explicit' | 'names
 }
 
 type Path = (string | number)[];
-
-interface Parsed {
-  document: Document;
-  /** Where its content starts. */
-  line: number;
-  value: Json;
-}
 
 const templatePaths: Record<string, string[]> = {
   Pod: [],
@@ -55,31 +40,30 @@ const templatePaths: Record<string, string[]> = {
   CronJob: ['spec', 'jobTemplate', 'spec', 'template'],
 };
 
+/** What is wrong with the mesh's annotations on an object itself; those of pod templates are injection's to judge. */
+function annotationProblemsOf(object: Json): string[] {
+  const annotations = object.metadata?.annotations;
+  if (object.kind === 'Namespace') return annotationProblems(annotations, 'pod');
+  if (object.kind === 'Service') return annotationProblems(annotations, 'service');
+  const path = Object.hasOwn(templatePaths, object.kind) ? templatePaths[object.kind]! : [];
+  if (path.length === 0) return [];
+  return Object.keys(annotations ?? {})
+    .filter((key) => key === injectAnnotation || key.startsWith(configPrefix))
+    .map((key) => `${key} has no effect there; put it on ${path.join('.')}.metadata.annotations`);
+}
+
 const at = (value: Json, path: readonly (string | number)[]): Json => path.reduce((found, key) => found?.[key], value);
 
+/** `List`, and what the API itself calls a list, such as `DeploymentList`. */
+export function isList(value: Json): value is { items: Json[] } {
+  return typeof value?.kind === 'string' && value.kind.endsWith('List') && Array.isArray(value.items);
+}
+
 function* objectsOf(value: Json, path: Path = []): Generator<{ object: Json; path: Path }> {
-  if (value?.kind === 'List' && Array.isArray(value.items)) {
+  if (isList(value)) {
     for (const [index, object] of value.items.entries()) yield* objectsOf(object, [...path, 'items', index]);
-  } else if (value !== null && typeof value === 'object') yield { object: value, path };
+  } else if (value !== null && value !== undefined) yield { object: value, path };
 }
-
-function parse(source: string): Parsed[] {
-  const lines = new LineCounter();
-  // kubectl reads merge keys (<<) too
-  return parseAllDocuments(source, { keepSourceTokens: true, merge: true, lineCounter: lines }).map((document) => {
-    const line = lines.linePos(document.contents?.range?.[0] ?? document.range[0]).line;
-    const [error] = document.errors;
-    if (error) throw new ManifestError(error.linePos?.[0].line ?? line, firstLine(error.message));
-    try {
-      return { document, line, value: document.toJS() };
-    } catch (error) {
-      // an alias without its anchor, or aliases that unfold without end
-      throw new ManifestError(line, firstLine((error as Error).message));
-    }
-  });
-}
-
-const firstLine = (message: string) => (message.split(/ at line|\n/)[0] ?? '').trim();
 
 /** Annotations of every Namespace in the texts, by name; a broken text has none (`editManifest` reports it). */
 export function namespaceAnnotations(sources: readonly string[]): Map<string, Record<string, string>> {
@@ -87,13 +71,13 @@ export function namespaceAnnotations(sources: readonly string[]): Map<string, Re
   for (const source of sources) {
     let parsed: Parsed[] = [];
     try {
-      parsed = parse(source);
+      parsed = parseManifest(source);
     } catch (error) {
       if (!(error instanceof ManifestError)) throw error;
     }
     for (const { value } of parsed) {
       for (const { object } of objectsOf(value)) {
-        if (object.kind === 'Namespace') found.set(object.metadata?.name, object.metadata?.annotations ?? {});
+        if (object?.kind === 'Namespace') found.set(object.metadata?.name, object.metadata?.annotations ?? {});
       }
     }
   }
@@ -140,7 +124,7 @@ function replaced(value: Json, path: Path, part: Json): Json {
 function readsAs(text: string, values: readonly Json[]): boolean {
   try {
     return isDeepStrictEqual(
-      parse(text).map(({ value }) => value),
+      parseManifest(text).map(({ value }) => value),
       values,
     );
   } catch (error) {
@@ -154,7 +138,7 @@ function readsAs(text: string, values: readonly Json[]): boolean {
  * read otherwise stays as it was, and its objects fail. Throws ManifestError where the YAML is broken.
  */
 export function editManifest(source: string, options: ManifestOptions): { text: string; reports: ObjectReport[] } {
-  const parsed = parse(source);
+  const parsed = parseManifest(source);
   const namespaces = options.namespaces ?? namespaceAnnotations([source]);
   const drafts = parsed.map((one) => draft(source, one, namespaces, options));
   const originals = parsed.map(({ value }) => value);
@@ -186,29 +170,38 @@ interface Draft {
 }
 
 /** Leaves a document as it was and says so. */
-function withdraw(one: Draft, original: Json, index: number, { line }: Parsed): void {
+function withdraw(one: Draft, original: Json, index: number, { position }: Parsed): void {
   one.edits = [];
   one.value = original;
   for (const report of one.reports) {
     if (report.outcome !== 'injected' && report.outcome !== 'uninjected') continue;
-    const reason = `document ${index + 1} (line ${line}) is laid out in a way that cannot be edited safely; write it plainly`;
+    const reason = `document ${index + 1} (line ${position.line}) is laid out in a way that cannot be edited safely; write it plainly`;
     Object.assign(report, { outcome: 'failed', code: 'yaml-layout', reason });
   }
 }
 
 function draft(
   source: string,
-  { document, value }: Parsed,
+  { document, value, position }: Parsed,
   namespaces: ReadonlyMap<string, Record<string, string>>,
   options: ManifestOptions,
 ): Draft {
   const editor = new YamlEditor(source, document);
   const result: Draft = { edits: editor.edits, value, reports: [] };
   for (const { object, path } of objectsOf(value)) {
-    if (typeof object?.kind !== 'string') continue;
+    if (typeof object?.kind !== 'string') {
+      const reason = `line ${position.line}: not a Kubernetes object, left as it is`;
+      result.reports.push({ object: 'document', outcome: 'skipped', code: 'not-a-workload', reason, warnings: [] });
+      continue;
+    }
     const name: string = object.metadata?.name ?? object.metadata?.generateName ?? 'unnamed';
     const report: ObjectReport = { object: `${object.kind.toLowerCase()}/${name}`, outcome: 'skipped', warnings: [] };
     result.reports.push(report);
+    const misplaced = options.mode === 'uninject' ? [] : annotationProblemsOf(object);
+    if (misplaced.length > 0) {
+      Object.assign(report, { outcome: 'failed', code: 'bad-annotation', reason: misplaced.join('; ') });
+      continue;
+    }
     const isNamespace = options.mode !== 'inject' && object.kind === 'Namespace';
     const templatePath = isNamespace ? [] : Object.hasOwn(templatePaths, object.kind) && templatePaths[object.kind];
     if (!templatePath) {

@@ -1,5 +1,7 @@
 /** Pod template → meshed pod template, and back. Pure: the result depends on the arguments alone. */
 import {
+  annotatedAnnotation,
+  createdAnnotation,
   injectAnnotation,
   meshedLabel,
   proxyContainer,
@@ -8,74 +10,43 @@ import {
 } from '../protocol/names.ts';
 import type { InjectCode } from './codes.ts';
 import { initStep, meshContainers, meshVolumes, proxySidecar, volumes } from './containers.ts';
+import { containersOf, obstacle, remarks } from './obstacles.ts';
 import { readSettings } from './settings.ts';
 import type { InjectOptions, InjectResult, PodOwner, PodTemplate } from './types.ts';
 
-/** Names the fields injection had to create (`labels`) or fill (`labels=null`), for uninject to put back. */
-const createdAnnotation = 'mesh.dev/created';
-/** Says that `mesh inject --annotation-only` was here, and which fields it had to create. */
-const annotatedAnnotation = 'mesh.dev/annotated';
 const ownAnnotations = [proxyVersionAnnotation, workloadAnnotation, createdAnnotation];
-
-interface Container {
-  name?: string;
-  image?: string;
-  ports?: { containerPort?: number; protocol?: string }[];
-}
-
-const foreignSidecars: { mesh: string; name: RegExp; image: RegExp }[] = [
-  { mesh: 'Istio', name: /^istio-(proxy|init|validation)$/, image: /(^|\/)(istio\/)?proxyv2(:|@|$)/ },
-  { mesh: 'Linkerd', name: /^linkerd-(proxy|init)$/, image: /linkerd\/(proxy|proxy-init)(:|@|$)/ },
-  { mesh: 'Kuma', name: /^kuma-(sidecar|init)$/, image: /kuma-(dp|init)(:|@|$)/ },
-];
-
-function listOf(value: unknown): Container[] {
-  return Array.isArray(value) ? value.filter((item) => item !== null && typeof item === 'object') : [];
-}
 
 /** Adds the proxy to a pod; why not, where it cannot or should not. */
 export function injectPod(template: PodTemplate, owner: PodOwner, options: InjectOptions): InjectResult {
   const annotations = template.metadata?.annotations ?? {};
   const namespaced = options.namespaceAnnotations ?? {};
-  const { values, warnings } = readSettings(namespaced, annotations);
+  const { values, problems } = readSettings(namespaced, annotations);
+  const wanted = annotations[injectAnnotation] ?? namespaced[injectAnnotation];
   const no = (outcome: 'unchanged' | 'skipped' | 'failed', code: InjectCode, reason: string): InjectResult => ({
     outcome,
     code,
     reason,
-    warnings,
+    // A webhook that nobody asked about this pod has nothing to say.
+    warnings: options.explicit || wanted === undefined ? [] : problems,
   });
-
-  const own = annotations[injectAnnotation];
-  const wanted = own ?? namespaced[injectAnnotation];
-  if (wanted !== undefined && wanted !== 'enabled' && wanted !== 'disabled') {
-    warnings.push(`${injectAnnotation}: "${wanted}" is neither enabled nor disabled`);
-  }
   if (wanted === 'disabled') return no('skipped', 'annotation-disabled', `${injectAnnotation} is disabled`);
+  // Who runs `mesh inject` corrects it there; the webhook keeps no pod from starting over a word.
+  if (options.explicit && problems.length > 0) return no('failed', 'bad-annotation', problems.join('; '));
   if (!options.explicit && wanted !== 'enabled') {
     return no('skipped', 'annotation-absent', `${injectAnnotation} is not enabled on the pod or its namespace`);
   }
-  const spec = template.spec;
-  const containers = listOf(spec.containers);
-  const all = [...containers, ...listOf(spec.initContainers)];
+  const { spec } = template;
+  const all = [...containersOf(spec.containers), ...containersOf(spec.initContainers)];
   if (all.some((container) => container.name === proxyContainer)) {
-    return no('unchanged', 'already-injected', 'already injected');
+    const there = annotations[proxyVersionAnnotation];
+    const other = there !== undefined && there !== options.version;
+    const reason = other ? `already injected by version ${there} (this is ${options.version})` : 'already injected';
+    return no('unchanged', 'already-injected', reason);
   }
-  if (containers.length === 0) return no('failed', 'no-containers', 'the pod has no containers');
-  if (spec.hostNetwork === true) {
-    return no('failed', 'host-network', 'hostNetwork is true: the proxy would redirect the whole node');
-  }
-  for (const { mesh, name, image } of foreignSidecars) {
-    const found = all.find((container) => name.test(container.name ?? '') || image.test(container.image ?? ''));
-    if (found) return no('failed', 'foreign-sidecar', `container ${found.name ?? found.image} is a sidecar of ${mesh}`);
-  }
-  for (const container of containers) {
-    for (const port of Array.isArray(container.ports) ? container.ports : []) {
-      if (port?.protocol === 'UDP') {
-        warnings.push(`port ${port.containerPort} of container ${container.name} is UDP: carried outside the mesh`);
-      }
-    }
-  }
+  const found = obstacle(template);
+  if (found) return no('failed', found.code, found.reason);
 
+  const warnings = [...problems, ...remarks(template)];
   const created = [...missing(template), ...missingIn(spec, ['initContainers', 'volumes'])];
   return {
     outcome: 'injected',

@@ -1,8 +1,18 @@
-/** The few settings a pod or its namespace may carry as `config.mesh.dev/<name>` annotations; docs/injection.md lists the same. */
-import { configPrefix } from '../protocol/names.ts';
+/** The annotations of the mesh that people write, and which values they take; docs/injection.md lists the same. */
+import {
+  annotatedAnnotation,
+  configPrefix,
+  createdAnnotation,
+  injectAnnotation,
+  meshPrefix,
+  proxyVersionAnnotation,
+  workloadAnnotation,
+} from '../protocol/names.ts';
 
 export interface Setting {
   description: string;
+  /** The values it takes, in words. */
+  allowed: string;
   example: string;
   valid: (value: string) => boolean;
 }
@@ -18,54 +28,107 @@ function ports(value: string): boolean {
   });
 }
 
+const portList = 'ports and ranges from 1 to 65535, separated by commas';
 const quantity = (value: string) => /^\d+(\.\d+)?(m|k|M|G|Ki|Mi|Gi)?$/.test(value);
 
 export const settings = {
   'skip-inbound-ports': {
     description: 'Ports whose inbound connections bypass the proxy',
+    allowed: portList,
     example: '9000,9100-9110',
     valid: ports,
   },
   'skip-outbound-ports': {
     description: 'Ports whose outbound connections bypass the proxy',
+    allowed: portList,
     example: '25',
     valid: ports,
   },
-  'opaque-ports': { description: 'Inbound ports carried as TCP without parsing', example: '3306,5432', valid: ports },
-  'proxy-cpu-request': { description: 'CPU the proxy requests', example: '100m', valid: quantity },
-  'proxy-memory-request': { description: 'Memory the proxy requests', example: '64Mi', valid: quantity },
+  'opaque-ports': {
+    description: 'Inbound ports carried as TCP without parsing; on a Service too, for its own ports',
+    allowed: portList,
+    example: '3306,5432',
+    valid: ports,
+  },
+  'proxy-cpu-request': {
+    description: 'CPU the proxy requests',
+    allowed: 'a quantity of Kubernetes',
+    example: '100m',
+    valid: quantity,
+  },
+  'proxy-memory-request': {
+    description: 'Memory the proxy requests',
+    allowed: 'a quantity of Kubernetes',
+    example: '64Mi',
+    valid: quantity,
+  },
   'proxy-log-level': {
-    description: 'Log level of the proxy: error, warn, info or debug',
+    description: 'Log level of the proxy',
+    allowed: 'error, warn, info or debug',
     example: 'info',
     valid: (value) => ['error', 'warn', 'info', 'debug'].includes(value),
   },
   'shutdown-grace-period': {
-    description: 'Seconds the proxy waits for requests in flight when it stops',
+    description: 'How long the proxy waits for requests in flight when it stops',
+    allowed: 'seconds from 0 to 3600',
     example: '30',
-    valid: (value) => /^\d{1,4}s?$/.test(value),
+    valid: (value) => /^\d{1,4}s?$/.test(value) && Number.parseInt(value, 10) <= 3600,
   },
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof settings;
 
-/** Settings in force: the namespace's, then the pod's; unknown names and bad values become warnings and are left out. */
+/** What may stand on a Service. */
+const serviceSettings: readonly string[] = ['opaque-ports'];
+/** Written by `mesh inject` alone. */
+const ownAnnotations: readonly string[] = [
+  proxyVersionAnnotation,
+  workloadAnnotation,
+  createdAnnotation,
+  annotatedAnnotation,
+];
+
+type Annotations = Record<string, unknown>;
+
+/** What is wrong with one annotation, with the values it takes; undefined for a good one or one of somebody else. */
+function problemOf(key: string, value: unknown, place: 'pod' | 'service'): string | undefined {
+  const config = key.startsWith(configPrefix);
+  if (!config && !key.startsWith(meshPrefix)) return undefined;
+  const names: string[] = place === 'service' ? [...serviceSettings] : Object.keys(settings);
+  if (!config && key !== injectAnnotation)
+    return ownAnnotations.includes(key)
+      ? undefined
+      : `${key} is no annotation of the mesh; those are ${injectAnnotation} and ${configPrefix}*`;
+  if (typeof value !== 'string') return `${key}: ${JSON.stringify(value)} is not a text; put it in quotes`;
+  if (!config)
+    return value === 'enabled' || value === 'disabled' ? undefined : `${key}: "${value}" is not enabled or disabled`;
+  const name = key.slice(configPrefix.length);
+  if (!names.includes(name))
+    return Object.hasOwn(settings, name)
+      ? `${key} has no effect on a service; only ${names.join(', ')} has`
+      : `${key} is no setting; those are ${names.join(', ')}`;
+  const { valid, allowed, example } = settings[name as SettingName];
+  return valid(value) ? undefined : `${key}: "${value}" is not ${allowed}, such as ${example}`;
+}
+
+/** Everything wrong with the mesh's annotations of one object. */
+export function annotationProblems(annotations: Annotations | null | undefined, place: 'pod' | 'service'): string[] {
+  return Object.entries(annotations ?? {}).flatMap(([key, value]) => problemOf(key, value, place) ?? []);
+}
+
+/** Settings in force: the namespace's, then the pod's; what is wrong is left out and said in `problems`. */
 export function readSettings(
-  namespace: Record<string, string> | undefined,
-  pod: Record<string, string> | undefined,
-): { values: Partial<Record<SettingName, string>>; warnings: string[] } {
+  namespace: Annotations | undefined,
+  pod: Annotations | undefined,
+): { values: Partial<Record<SettingName, string>>; problems: string[] } {
   const values: Partial<Record<SettingName, string>> = {};
-  const warnings: string[] = [];
+  const problems = new Set<string>();
   for (const annotations of [namespace, pod]) {
     for (const [key, value] of Object.entries(annotations ?? {})) {
-      if (!key.startsWith(configPrefix)) continue;
-      const name = key.slice(configPrefix.length);
-      if (!Object.hasOwn(settings, name)) warnings.push(`${key}: unknown setting, ignored`);
-      else if (!settings[name as SettingName].valid(value)) {
-        warnings.push(
-          `${key}: "${value}" is not valid (for example ${settings[name as SettingName].example}), ignored`,
-        );
-      } else values[name as SettingName] = value;
+      const problem = problemOf(key, value, 'pod');
+      if (problem !== undefined) problems.add(annotations === pod ? problem : `${problem} (on the namespace)`);
+      else if (key.startsWith(configPrefix)) values[key.slice(configPrefix.length) as SettingName] = value as string;
     }
   }
-  return { values, warnings: [...new Set(warnings)] };
+  return { values, problems: [...problems] };
 }

@@ -11,7 +11,7 @@ import { resources } from '../kube/resources.ts';
 import { ApiServer } from './api/server.ts';
 import { startControllers } from './controllers/index.ts';
 import type { FromDaemon, ToDaemon } from './messages.ts';
-import { AddressPool, apiServiceAddress, dnsAddress, nodeAddress } from './network/addresses.ts';
+import { AddressPool, apiServiceAddress, dnsAddress, nodeAddress, nodeApiPort } from './network/addresses.ts';
 import { serveDns } from './network/dns.ts';
 import { keepPublished } from './network/publish.ts';
 import { keepServices } from './network/services.ts';
@@ -61,7 +61,7 @@ async function ensureApiEndpoint(objects: Objects): Promise<void> {
     kind: 'EndpointSlice',
     metadata: { name: 'kubernetes', namespace: 'default', labels: { 'kubernetes.io/service-name': 'kubernetes' } },
     addressType: 'IPv4',
-    ports: [{ name: 'https', port: 6443, protocol: 'TCP' }],
+    ports: [{ name: 'https', port: nodeApiPort, protocol: 'TCP' }],
     endpoints: [{ addresses: [nodeAddress], conditions: { ready: true } }],
   });
 }
@@ -113,7 +113,7 @@ async function main(): Promise<void> {
     log,
   });
   runtime.start();
-  await api.listen({ host: nodeAddress, port: 6443 });
+  await api.listen({ host: nodeAddress, port: nodeApiPort });
   await api.listen({ fd: inheritedSocket });
 
   const stop = (): void => {

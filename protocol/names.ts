@@ -7,7 +7,9 @@ export const controlName = 'mesh-control';
 export const trustBundleConfigMap = 'mesh-trust-bundle';
 /** Secret with the root's and the issuer's certificate and key. */
 export const identitySecret = 'mesh-identity';
-/** Secret with the webhook's serving certificate. */
+/** Secret with an issuer of the user's own, in the shape of cert-manager (`tls.crt`, `tls.key`, `ca.crt`). */
+export const issuerSecret = 'mesh-issuer';
+/** The webhook's configuration. */
 export const webhookName = 'mesh-injector';
 /** Audience of the projected token a proxy proves its service account with. */
 export const tokenAudience = 'mesh';
@@ -22,6 +24,8 @@ export const imageRoot = '/opt/mesh';
 export const initContainer = 'mesh-init';
 export const proxyContainer = 'mesh-proxy';
 
+/** Prefix of the mesh's own annotations and labels. */
+export const meshPrefix = 'mesh.dev/';
 /** `enabled` or `disabled`, on a namespace or a pod template; the pod's wins. */
 export const injectAnnotation = 'mesh.dev/inject';
 /** Prefix of the few settings, on a namespace (default for its pods) or a pod template. */
@@ -30,5 +34,9 @@ export const configPrefix = 'config.mesh.dev/';
 export const proxyVersionAnnotation = 'mesh.dev/proxy-version';
 /** Written by injection, e.g. `deployment/web`: the workload that traffic of this pod counts for. */
 export const workloadAnnotation = 'mesh.dev/workload';
+/** Written by injection: the fields it had to create (`labels`) or fill (`labels=null`), for `uninject` to put back. */
+export const createdAnnotation = 'mesh.dev/created';
+/** Written by `mesh inject --annotation-only`: that it was here, and the fields it had to create. */
+export const annotatedAnnotation = 'mesh.dev/annotated';
 /** Label on every pod with a proxy; value `enabled`. */
 export const meshedLabel = 'mesh.dev/proxy';

@@ -2,7 +2,15 @@
  * Certificates and requests (RFC 5280, RFC 2986) over ECDSA P-256: structures by ./der.ts; keys, signatures and
  * verification by node:crypto.
  */
-import { createHash, createPublicKey, type KeyObject, randomBytes, sign, verify } from 'node:crypto';
+import {
+  createHash,
+  createPublicKey,
+  type KeyObject,
+  randomBytes,
+  sign,
+  verify,
+  type X509Certificate,
+} from 'node:crypto';
 import { isIP } from 'node:net';
 import * as der from './der.ts';
 
@@ -27,12 +35,21 @@ export interface AlternativeNames {
   ips?: readonly string[];
 }
 
+/** Whose name and key sign. */
+export interface Issuer {
+  /** Common name, or the whole name in DER. */
+  subject: string | Buffer;
+  publicKey: KeyObject;
+  privateKey: KeyObject;
+  /** Subject key identifier of its certificate; of its public key where absent. */
+  keyId?: Buffer;
+}
+
 export interface CertificatePlan {
   /** Common name; empty for a leaf named by its alternative names alone. */
   subject: string;
   publicKey: KeyObject;
-  /** Whose name and key sign. */
-  issuer: { subject: string; publicKey: KeyObject; privateKey: KeyObject };
+  issuer: Issuer;
   notBefore: Date;
   notAfter: Date;
   /** A certificate authority; `pathLength` further ones may stand below it. */
@@ -40,10 +57,12 @@ export interface CertificatePlan {
   names?: AlternativeNames;
 }
 
-const name = (commonName: string): Buffer =>
-  commonName === ''
-    ? der.sequence()
-    : der.sequence(der.set(der.sequence(der.oid(ids.commonName), der.utf8(commonName))));
+const name = (commonName: string | Buffer): Buffer =>
+  typeof commonName !== 'string'
+    ? commonName
+    : commonName === ''
+      ? der.sequence()
+      : der.sequence(der.set(der.sequence(der.oid(ids.commonName), der.utf8(commonName))));
 
 const spki = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' });
 
@@ -85,6 +104,25 @@ export function pemBlocks(text: string, label: string): Buffer[] {
   return [...blocks].map((block) => Buffer.from(block[1]!, 'base64'));
 }
 
+/** The issuer that a certificate and its key make, under exactly the names that certificate carries. */
+export function issuerFrom(certificate: X509Certificate, privateKey: KeyObject): Issuer {
+  const [body] = der.children(der.readDer(certificate.raw));
+  const fields = der.children(body!);
+  // version, serial number, signature, issuer, validity, subject, key …, extensions (RFC 5280 section 4.1)
+  const subject = Buffer.from(fields[5]!.whole);
+  const issuer: Issuer = { subject, publicKey: certificate.publicKey, privateKey };
+  const extensions = fields.find(({ tag }) => tag === 0xa3);
+  for (const entry of extensions ? der.children(der.children(extensions)[0]!) : []) {
+    const [id, ...rest] = der.children(entry);
+    if (id!.whole.equals(der.oid(ids.subjectKeyId)))
+      issuer.keyId = Buffer.from(der.readDer(rest.at(-1)!.content).content);
+  }
+  return issuer;
+}
+
+/** The first certificate of a PEM text that was read as DER, as PEM again. */
+export const certificatePem = (bytes: Buffer): string => pem('CERTIFICATE', bytes);
+
 /** A signed certificate, PEM. */
 export function makeCertificate(plan: CertificatePlan): string {
   const serial = randomBytes(16);
@@ -102,7 +140,11 @@ export function makeCertificate(plan: CertificatePlan): string {
       : [extension(ids.extendedKeyUsage, false, der.sequence(der.oid(ids.serverAuth), der.oid(ids.clientAuth)))]),
     ...(plan.names ? [extension(ids.subjectAltName, plan.subject === '', alternativeNames(plan.names))] : []),
     extension(ids.subjectKeyId, false, der.octets(keyId(plan.publicKey))),
-    extension(ids.authorityKeyId, false, der.sequence(der.context(0, keyId(plan.issuer.publicKey), false))),
+    extension(
+      ids.authorityKeyId,
+      false,
+      der.sequence(der.context(0, plan.issuer.keyId ?? keyId(plan.issuer.publicKey), false)),
+    ),
   ];
   const body = der.sequence(
     der.context(0, der.integer(Buffer.from([2])), true),
@@ -149,8 +191,10 @@ export function parseRequest(text: string): ParsedRequest {
   if (blocks.length !== 1) throw new Error('not one PEM certificate request');
   const request = der.readDer(blocks[0]!);
   if (request.whole.length !== blocks[0]!.length) throw new Error('bytes after the request');
-  const [body, algorithm, signature] = der.children(request);
-  if (!body || !algorithm || !signature) throw new Error('not a certificate request');
+  const [body, algorithm, signature, ...more] = der.children(request);
+  if (!body || !algorithm || !signature || more.length > 0 || request.tag !== 0x30 || body.tag !== 0x30)
+    throw new Error('not a certificate request');
+  if (signature.tag !== 0x03 || signature.content[0] !== 0) throw new Error('the signature is not whole bytes');
   if (!algorithm.whole.equals(signatureAlgorithm)) throw new Error('not signed with ECDSA and SHA-256');
   const [, , keyInfo, attributes] = der.children(body);
   if (!keyInfo) throw new Error('no public key');

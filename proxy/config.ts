@@ -1,4 +1,4 @@
-/** The proxy's settings: `MESH_PROXY_*`, read once. docs/proxy.md is made from the table below. */
+/** The proxy's settings: `MESH_PROXY_*`, read once. docs/configuration.md lists the same as the table below. */
 import { isIP } from 'node:net';
 import { parseSpiffeId, type SpiffeId } from '../protocol/identity.ts';
 import { clusterDomain, controlName, controlNamespace, defaultTrustDomain } from '../protocol/names.ts';

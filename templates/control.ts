@@ -10,20 +10,23 @@ type Labels = Record<string, string>;
 const controlUid = 2103;
 
 export function controlDeployment(options: InstallOptions, labels: Labels, selector: Labels): KubeObject {
-  const fieldRef = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } });
   const probe = (path: string) => ({ httpGet: { path, port: 'admin' }, periodSeconds: 5 });
   const extra = Object.entries(options.controlEnv).sort(([a], [b]) => (a < b ? -1 : 1));
   const container = {
     name: controlName,
     image: options.image,
     imagePullPolicy: 'IfNotPresent',
-    command: [`${imageRoot}/node`, '--disable-warning=ExperimentalWarning', `${imageRoot}/control.js`],
+    // Short-lived objects die young in a small nursery: some megabytes less, and no slower at this rate.
+    command: [
+      `${imageRoot}/node`,
+      '--disable-warning=ExperimentalWarning',
+      '--max-semi-space-size=2',
+      `${imageRoot}/control.js`,
+    ],
     env: [
       { name: 'MESH_CONTROL_TRUST_DOMAIN', value: options.trustDomain },
       { name: 'MESH_CONTROL_NAMESPACE', value: options.namespace },
       { name: 'MESH_CONTROL_IMAGE', value: options.image },
-      fieldRef('MESH_CONTROL_POD_NAME', 'metadata.name'),
-      fieldRef('MESH_CONTROL_POD_IP', 'status.podIP'),
       ...extra.map(([name, value]) => ({ name, value })),
     ],
     ports: [
@@ -54,6 +57,7 @@ export function controlDeployment(options: InstallOptions, labels: Labels, selec
         metadata: { labels },
         spec: {
           serviceAccountName: controlName,
+          enableServiceLinks: false,
           securityContext: {
             runAsNonRoot: true,
             runAsUser: controlUid,

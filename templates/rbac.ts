@@ -1,6 +1,6 @@
 /** The rights of the control plane: what it reads, and the few objects it writes. */
 import type { KubeObject } from '../kube/types.ts';
-import { controlName, identitySecret, webhookName } from '../protocol/names.ts';
+import { controlName, identitySecret, issuerSecret, webhookName } from '../protocol/names.ts';
 
 const group = 'rbac.authorization.k8s.io';
 const read = ['get', 'list', 'watch'];
@@ -49,9 +49,10 @@ export function namespaceRights(namespace: string, labels: Labels): KubeObject[]
     {
       apiGroups: [''],
       resources: ['secrets'],
-      resourceNames: [identitySecret, webhookName],
+      resourceNames: [identitySecret],
       verbs: ['get', 'update', 'patch'],
     },
+    { apiGroups: [''], resources: ['secrets'], resourceNames: [issuerSecret], verbs: ['get'] },
   ];
   return [
     { apiVersion: `${group}/v1`, kind: 'Role', metadata: { name, namespace, labels }, rules },

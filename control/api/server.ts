@@ -46,25 +46,23 @@ function statQuery(parameters: URLSearchParams): StatQuery {
 }
 
 function status(options: ApiOptions): ControlStatus {
-  const { root, issuer } = options.authority;
+  const { roots, issuer, issuerIsTrusted } = options.authority;
   const time = (text: string) => new Date(text).toISOString();
   return {
     version,
     time: new Date().toISOString(),
     started: options.started.toISOString(),
     trust_domain: options.trustDomain,
-    root: [
-      {
-        subject: root.certificate.subject,
-        not_before: time(root.certificate.validFrom),
-        not_after: time(root.certificate.validTo),
-        sha256: root.certificate.fingerprint256,
-      },
-    ],
+    root: roots.map((root) => ({
+      subject: root.subject,
+      not_before: time(root.validFrom),
+      not_after: time(root.validTo),
+      sha256: root.fingerprint256,
+    })),
     issuer: {
       not_before: time(issuer.certificate.validFrom),
       not_after: time(issuer.certificate.validTo),
-      issued_by_root: issuer.certificate.verify(root.certificate.publicKey),
+      issued_by_root: issuerIsTrusted,
     },
     webhook: { not_after: options.webhook().notAfter.toISOString() },
     proxies: options.proxies().length,

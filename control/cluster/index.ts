@@ -12,8 +12,8 @@ export class Cluster {
   readonly slices: Informer;
   readonly pods: Informer;
   readonly namespaces: Informer;
-  readonly #podsByIp = new Map<string, KubeObject>();
-  readonly #servicesByIp = new Map<string, KubeObject>();
+  readonly #podsByIp = new ByIp();
+  readonly #servicesByIp = new ByIp();
   readonly #slicesByService = new Map<string, Map<string, KubeObject>>();
   readonly #listeners: ((changed: Changed) => void)[] = [];
 
@@ -53,27 +53,17 @@ export class Cluster {
   }
 
   #onPod(type: string, pod: KubeObject): void {
-    const ip: string | undefined = pod.status?.podIP;
-    if (!ip || pod.spec.hostNetwork) return;
-    const over = type === 'DELETED' || pod.status.phase === 'Succeeded' || pod.status.phase === 'Failed';
-    const known = this.#podsByIp.get(ip);
-    if (over) {
-      // The address may already be another pod's.
-      if (known?.metadata.uid !== pod.metadata.uid) return;
-      this.#podsByIp.delete(ip);
-    } else this.#podsByIp.set(ip, pod);
-    this.#tell({ ip });
+    const { podIP, podIPs, phase } = pod.status ?? {};
+    const over = type === 'DELETED' || phase === 'Succeeded' || phase === 'Failed' || pod.spec.hostNetwork;
+    const ips: string[] = podIPs?.map((one: { ip: string }) => one.ip) ?? (podIP ? [podIP] : []);
+    for (const ip of this.#podsByIp.put(pod, over ? [] : ips)) this.#tell({ ip });
   }
 
   #onService(type: string, service: KubeObject): void {
     const ips: string[] = (service.spec.clusterIPs ?? [service.spec.clusterIP]).filter(
       (ip: string | undefined) => ip && ip !== 'None',
     );
-    for (const ip of ips) {
-      if (type === 'DELETED') this.#servicesByIp.delete(ip);
-      else this.#servicesByIp.set(ip, service);
-      this.#tell({ ip });
-    }
+    for (const ip of this.#servicesByIp.put(service, type === 'DELETED' ? [] : ips)) this.#tell({ ip });
     this.#tell({ service: `${service.metadata.namespace}/${service.metadata.name}`, defined: true });
   }
 
@@ -87,6 +77,29 @@ export class Cluster {
     if (slices.size === 0) this.#slicesByService.delete(key);
     else this.#slicesByService.set(key, slices);
     this.#tell({ service: key });
+  }
+}
+
+/** Objects by their addresses, each as it was last seen. */
+class ByIp {
+  readonly #objects = new Map<string, KubeObject>();
+  readonly #ips = new Map<string, readonly string[]>();
+
+  get(ip: string): KubeObject | undefined {
+    return this.#objects.get(ip);
+  }
+
+  /** Gives an object these addresses and no other; answers those that may mean something else now. */
+  put(object: KubeObject, ips: readonly string[]): string[] {
+    const uid = object.metadata.uid ?? '';
+    const before = this.#ips.get(uid) ?? [];
+    const gone = before.filter((ip) => !ips.includes(ip));
+    // An address may already be another object's.
+    for (const ip of gone) if (this.#objects.get(ip)?.metadata.uid === uid) this.#objects.delete(ip);
+    for (const ip of ips) this.#objects.set(ip, object);
+    if (ips.length > 0) this.#ips.set(uid, ips);
+    else this.#ips.delete(uid);
+    return [...gone, ...ips];
   }
 }
 

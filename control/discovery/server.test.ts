@@ -1,4 +1,5 @@
 import http2 from 'node:http2';
+import net from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import type { ControlMessage, ProxyMessage } from '../../protocol/discovery.ts';
@@ -18,7 +19,7 @@ afterEach(() => {
   for (const end of ends.splice(0)) end();
 });
 
-async function start() {
+async function start(more: { pingEveryMs?: number; trustBundle?: () => string } = {}) {
   const kube = new FakeKube();
   putShop(kube);
   const authority = await makeAuthority(kube);
@@ -35,10 +36,11 @@ async function start() {
     policyFor: (namespace, name) => podPolicy(cluster, namespace, name),
     onTelemetry: (_proxy, report) => reports.push(report),
     log,
+    ...more,
   });
   ends.push(followPolicies(cluster, (namespace) => discovery.refreshPolicies(namespace)));
   ends.push(() => discovery.drain());
-  return { kube, authority, discovery, reports, trust, port: await listen(discovery.server) };
+  return { kube, authority, discovery, subscriptions, reports, trust, port: await listen(discovery.server) };
 }
 
 function connect(port: number, authority: Authority, trusted: Authority, account = 'web') {
@@ -67,7 +69,7 @@ function connect(port: number, authority: Authority, trusted: Authority, account
   const hello = (pod = 'web-a') => send({ type: 'hello', version: '0.1.0', pod, namespace: 'shop', workload: '' });
   const all = <T extends ControlMessage['type']>(type: T) =>
     got.filter((one): one is Extract<ControlMessage, { type: T }> => one.type === type);
-  return { state, write, send, hello, all };
+  return { state, write, send, hello, all, stream };
 }
 
 const subscription = JSON.parse('{"type":"subscribe","address":"10.96.0.7:80"}') as ProxyMessage;
@@ -110,6 +112,74 @@ test('telemetry is taken and acknowledged', async () => {
   await until(() => proxy.all('telemetry-ack').length === 1, 'the acknowledgement');
   expect(proxy.all('telemetry-ack')[0]!.sequence).toBe(7);
   expect(reports).toHaveLength(1);
+});
+
+test('a proxy that answers no pings is given up, one that answers stays', async () => {
+  const { authority, discovery, port } = await start({ pingEveryMs: 50 });
+  const relays = new Set<net.Socket>();
+  const relay = net.createServer((socket) => {
+    const onward = net.connect(port, '127.0.0.1');
+    for (const one of [socket, onward]) relays.add(one.on('error', () => one.destroy()));
+    socket.pipe(onward).pipe(socket);
+  });
+  ends.push(
+    () => relay.close(),
+    () => {
+      for (const one of relays) one.destroy();
+    },
+  );
+  const [alive, dead] = [connect(port, authority, authority), connect(await listen(relay), authority, authority)];
+  for (const proxy of [alive, dead]) proxy.hello();
+  await until(() => discovery.proxies.length === 2, 'both proxies');
+  // What a node that lost its power looks like: its socket is open and says nothing.
+  for (const one of relays) one.unpipe().pause();
+  await until(() => discovery.proxies.length === 1, 'the end of the silent one');
+  expect(alive.state.closed).toBe(false);
+});
+
+test('what a proxy does not read does not gather: only the newest state waits for it, and there is an end', async () => {
+  const { kube, authority, discovery, trust, port } = await start();
+  const [slow, fast] = [connect(port, authority, authority), connect(port, authority, authority)];
+  slow.hello();
+  for (const proxy of [slow, fast]) proxy.send(subscription);
+  await until(() => slow.all('target').length === 1 && fast.all('target').length === 1, 'the first state');
+  slow.stream.pause();
+  const memory = process.memoryUsage().rss;
+  const many = (round: number) =>
+    Array.from({ length: 2000 }, (_, index) => [`10.${round}.${index >> 8}.${index & 255}`] as [string]);
+  for (let round = 0; round < 40; round++) {
+    kube.put(resources.endpointSlices, slice(many(round)));
+    await until(() => fast.all('target').length === round + 2, 'the change, at the one that reads');
+  }
+  expect(process.memoryUsage().rss - memory).toBeLessThan(200 << 20);
+  expect(discovery.proxies).toHaveLength(1);
+  slow.stream.resume();
+  await until(
+    () => slow.all('target').at(-1)?.target.endpoints[0]?.address.startsWith('10.39.') === true,
+    'the newest',
+  );
+  expect(slow.all('target').length).toBeLessThan(40);
+
+  slow.stream.pause();
+  for (let round = 0; round < 60 && discovery.proxies.length > 0; round++) {
+    trust.pem = String(round).repeat(200_000);
+    discovery.refreshTrust();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await until(() => discovery.proxies.length === 0, 'the end of its stream');
+});
+
+test('a proxy that subscribes without end is ended, and nothing of it is kept', async () => {
+  const { authority, discovery, subscriptions, port } = await start();
+  const proxy = connect(port, authority, authority);
+  proxy.hello();
+  const lines = Array.from({ length: 20_001 }, (_, index) => {
+    const address = `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}:80`;
+    return JSON.stringify({ type: 'subscribe', address });
+  });
+  proxy.write(lines.join('\n'));
+  await until(() => proxy.state.closed && discovery.proxies.length === 0, 'the end of the stream');
+  expect(subscriptions.size).toBe(0);
 });
 
 test('a certificate of other roots is refused', async () => {

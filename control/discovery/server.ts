@@ -14,10 +14,15 @@ import { type Identity, parseSpiffeId } from '../../protocol/identity.ts';
 import type { TelemetryReport } from '../../protocol/telemetry.ts';
 import type { OwnCertificate } from '../identity/own-certificate.ts';
 import type { Log } from '../log.ts';
+import { checkReport } from '../telemetry/report.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 /** Bytes a proxy may be behind before only the newest state of each target is kept for it. */
 const maxBehind = 1 << 20;
+/** Beyond this a proxy is not slow, it does not read: its stream ends, and it comes back when it can. */
+const maxUnread = 4 * maxBehind;
+/** A proxy whose node went away closes nothing: one that answers no ping for a whole interval is gone. */
+const pingEveryMs = 15_000;
 const maxSubscriptions = 20_000;
 
 export interface ProxyStream {
@@ -38,12 +43,15 @@ export interface DiscoveryOptions {
   policyFor: (namespace: string, pod: string) => InboundPolicy;
   onTelemetry: (proxy: ProxyStream, report: TelemetryReport) => void;
   log: Log;
+  pingEveryMs?: number;
 }
 
 export class DiscoveryServer {
   readonly server: Http2SecureServer;
   readonly #options: DiscoveryOptions;
-  readonly #sessions = new Set<ServerHttp2Session>();
+  /** Whether each has answered the last ping. */
+  readonly #sessions = new Map<ServerHttp2Session, boolean>();
+  readonly #pinger: NodeJS.Timeout;
   readonly #connections = new Set<Connection>();
 
   constructor(options: DiscoveryOptions) {
@@ -58,7 +66,7 @@ export class DiscoveryServer {
       settings: { maxConcurrentStreams: 4, enablePush: false },
     });
     this.server.on('session', (session) => {
-      this.#sessions.add(session);
+      this.#sessions.set(session, true);
       session.on('close', () => this.#sessions.delete(session));
       session.on('error', (error) => options.log.debug('proxy connection failed', { reason: error.message }));
     });
@@ -66,6 +74,7 @@ export class DiscoveryServer {
       options.log.warn('proxy refused', { reason: error.message, from: socket.remoteAddress }),
     );
     this.server.on('stream', (stream, headers) => this.#onStream(stream as ServerHttp2Stream, headers));
+    this.#pinger = setInterval(() => this.#ping(), options.pingEveryMs ?? pingEveryMs).unref();
     this.server.on('sessionError', (error) => options.log.debug('proxy session failed', { reason: error.message }));
   }
 
@@ -95,9 +104,24 @@ export class DiscoveryServer {
 
   /** Sends every proxy elsewhere. */
   drain(): void {
+    clearInterval(this.#pinger);
     this.server.close();
-    for (const session of this.#sessions) session.close();
+    for (const session of this.#sessions.keys()) session.close();
     for (const connection of this.#connections) connection.end();
+  }
+
+  #ping(): void {
+    for (const [session, answered] of this.#sessions) {
+      if (!answered) {
+        this.#options.log.info('proxy gone: it answers no pings');
+        session.destroy();
+        continue;
+      }
+      this.#sessions.set(session, false);
+      session.ping((error) => {
+        if (!error && this.#sessions.has(session)) this.#sessions.set(session, true);
+      });
+    }
   }
 
   #onStream(stream: ServerHttp2Stream, headers: http2.IncomingHttpHeaders): void {
@@ -174,6 +198,7 @@ class Connection {
 
   #send(message: ControlMessage): void {
     if (this.#stream.destroyed || this.#stream.closed || this.#stream.writableEnded) return;
+    if (this.#stream.writableLength > maxUnread) return this.#refuse('it does not read what it is sent');
     this.#stream.write(`${JSON.stringify(message)}\n`);
   }
 
@@ -213,6 +238,8 @@ class Connection {
   #onMessage(message: ProxyMessage): void {
     switch (message.type) {
       case 'hello': {
+        if (typeof message.pod !== 'string' || typeof message.version !== 'string')
+          return this.#refuse('a hello names no pod or no version');
         if (message.namespace !== this.#identity.namespace)
           return this.#refuse(`pod ${message.namespace}/${message.pod} is not of the identity's namespace`);
         const account = this.#options.serviceAccountOf(message.namespace, message.pod);
@@ -245,6 +272,7 @@ class Connection {
         return;
       case 'telemetry':
         if (!this.proxy) return this.#refuse('telemetry before hello');
+        checkReport(message.report);
         this.#options.onTelemetry(this.proxy, message.report);
         this.#send({ type: 'telemetry-ack', sequence: message.report.sequence });
         return;

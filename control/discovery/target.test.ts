@@ -75,6 +75,37 @@ test('appProtocol and opaque-ports declare what a port speaks', () => {
   expect(protocols()).toEqual(['opaque', 'opaque']);
 });
 
+test('opaque ports that its namespace gave a pod are known from its proxy', () => {
+  const { kube, find } = shop();
+  const opaque = pod('web-a', '10.244.0.2');
+  const env = [{ name: 'MESH_PROXY_OPAQUE_PORTS', value: '8080' }];
+  kube.put(resources.pods, { ...opaque, spec: { ...opaque.spec, initContainers: [{ name: 'mesh-proxy', env }] } });
+  expect([find('10.244.0.2:8080').protocol, find('10.96.0.7:80').protocol]).toEqual(['opaque', 'opaque']);
+});
+
+test('a headless service is dialled by the addresses of its pods', () => {
+  const { kube, find } = shop();
+  kube.put(resources.services, service('None', { appProtocol: 'http' }));
+  expect(find('10.96.0.7:80').kind).toBe('unknown');
+  expect(find('10.244.0.2:8080')).toMatchObject({ kind: 'pod', protocol: 'http1', endpoints: [{ pod: 'web-a' }] });
+});
+
+test('every address of a pod is the pod, and one it had before is not', () => {
+  const { kube, find } = shop();
+  const moved = pod('web-a', '10.244.0.9');
+  const podIPs = [{ ip: '10.244.0.9' }, { ip: 'fd00::9' }];
+  kube.put(resources.pods, { ...moved, status: { ...moved.status, podIPs } });
+  const kinds = ['10.244.0.9:8080', '[fd00::9]:8080', '10.244.0.2:8080'].map((address) => find(address).kind);
+  expect(kinds).toEqual(['pod', 'pod', 'unknown']);
+});
+
+test('an address that another pod has by now stays with that one when the first goes', () => {
+  const { kube, find } = shop();
+  kube.put(resources.pods, pod('web-c', '10.244.0.2'));
+  kube.remove(resources.pods, 'web-a', 'shop');
+  expect(find('10.244.0.2:8080').endpoints).toMatchObject([{ pod: 'web-c' }]);
+});
+
 test('subscribers hear of a change once, and of nothing else', async () => {
   const { kube, cluster } = shop();
   const subscriptions = new Subscriptions(cluster, 'cluster.local');

@@ -9,7 +9,7 @@ import {
   type Target,
 } from '../../protocol/discovery.ts';
 import { formatSpiffeId } from '../../protocol/identity.ts';
-import { configPrefix } from '../../protocol/names.ts';
+import { configPrefix, proxyContainer } from '../../protocol/names.ts';
 import { type Cluster, isMeshed, workloadOf } from '../cluster/index.ts';
 
 /** A target without its version, and the service it depends on. */
@@ -19,7 +19,7 @@ export interface Found {
 }
 
 /** Whether a port is in a list such as `5432,9000-9010`. */
-export function portListed(list: string | undefined, port: number): boolean {
+function portListed(list: string | undefined, port: number): boolean {
   return (list ?? '').split(',').some((part) => {
     const [from, to = from] = part.trim().split('-').map(Number) as [number, number?];
     return port >= from && port <= (to ?? from);
@@ -45,8 +45,12 @@ function declared(appProtocol: string | undefined): Protocol {
   }
 }
 
-const opaquePorts = (object: KubeObject | undefined): string | undefined =>
-  object?.metadata.annotations?.[`${configPrefix}opaque-ports`];
+/** By annotation, or for a pod by what injection gave its proxy: the annotation may stand on its namespace. */
+function opaquePorts(object: KubeObject | undefined): string | undefined {
+  const proxy = object?.spec.initContainers?.find((one: Json) => one.name === proxyContainer);
+  const given = proxy?.env?.find((one: Json) => one.name === 'MESH_PROXY_OPAQUE_PORTS')?.value;
+  return object?.metadata.annotations?.[`${configPrefix}opaque-ports`] ?? given;
+}
 
 /** What a pod's own port speaks, by its annotation and by the services that name it. */
 export function podPortProtocol(cluster: Cluster, pod: KubeObject, port: number): Protocol {
@@ -63,7 +67,7 @@ export function podPortProtocol(cluster: Cluster, pod: KubeObject, port: number)
   return 'detect';
 }
 
-export function selects(service: KubeObject, pod: KubeObject): boolean {
+function selects(service: KubeObject, pod: KubeObject): boolean {
   const selector = Object.entries<string>(service.spec.selector ?? {});
   return selector.length > 0 && selector.every(([key, value]) => pod.metadata.labels?.[key] === value);
 }

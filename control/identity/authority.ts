@@ -1,31 +1,43 @@
 /**
  * The certificate authority: a root that signs nothing but issuers, and an issuer that is replaced at half its life.
- * Both live in the Secret `mesh-identity`; replicas that start together agree on whichever was created first.
+ * Both live in the Secret `mesh-identity`; replicas that start together agree on whichever was created first. An
+ * issuer of the user's own (brought.ts) takes their place while it is there.
+ *
+ * Roots that are replaced stay trusted for as long as a certificate under them may live, and a new root is told to
+ * everyone before anything is signed under it: no two proxies ever refuse each other over it.
  */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { type KubeClient, KubeError } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { identitySecret } from '../../protocol/names.ts';
-import { makeCertificate } from '../../protocol/x509.ts';
+import { issuerFrom, makeCertificate } from '../../protocol/x509.ts';
 import type { Log } from '../log.ts';
+import { findBrought, type Source } from './brought.ts';
+import { certificatesOf, chainsTo, decode, encode, encodeKey, pemOf, type Signer, signerOf } from './signer.ts';
 
 const rootLifetimeMs = 3650 * 86_400_000;
+/** The control plane's own certificates live this long; a replaced root is trusted at least as long. */
+export const ownLifetimeMs = 24 * 3_600_000;
 /** Certificates begin a little in the past, for clocks that run behind. */
 export const backdateMs = 60_000;
-
-export interface Signer {
-  certificate: X509Certificate;
-  pem: string;
-  key: KeyObject;
-}
+/** From telling a new root to signing under it: streams take seconds, files of ConfigMaps up to two minutes. */
+const tellFirstMs = 150_000;
 
 export interface AuthorityOptions {
   kube: KubeClient;
   namespace: string;
   issuerLifetimeMs: number;
+  /** Of the certificates it signs. */
+  certificateLifetimeMs: number;
   log: Log;
   now?: () => number;
+}
+
+interface Retired {
+  pem: string;
+  /** RFC 3339. */
+  until: string;
 }
 
 const names = { root: 'mesh root', issuer: 'mesh issuer' };
@@ -33,103 +45,181 @@ const names = { root: 'mesh root', issuer: 'mesh issuer' };
 export class Authority {
   readonly #options: AuthorityOptions;
   readonly #now: () => number;
-  #root!: Signer;
-  #issuer!: Signer;
   #secret!: KubeObject;
+  #ownRoot!: Signer;
+  #own!: Source;
+  /** Signs now. */
+  #signing: Source | undefined;
+  /** When a source under other roots was first seen. */
+  #changeSeen: number | undefined;
+  #roots: X509Certificate[] = [];
+  /** What was last said of a source that cannot be used. */
+  #told = '';
 
   private constructor(options: AuthorityOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
   }
 
-  /** Reads the authority, or makes it where there is none. */
+  /** Reads the authority, or makes it where there is none. @throws Error where what is there cannot be used */
   static async open(options: AuthorityOptions): Promise<Authority> {
     const authority = new Authority(options);
-    await authority.#load();
-    await authority.rotate();
+    await authority.refresh();
     return authority;
   }
 
-  get root(): Signer {
-    return this.#root;
-  }
-
   get issuer(): Signer {
-    return this.#issuer;
+    return this.#signing!.signer;
   }
 
-  /** Every root to trust, PEM. */
+  /** Every root to trust: those in use first. */
+  get roots(): readonly X509Certificate[] {
+    return this.#roots;
+  }
+
+  /** The same, PEM. */
   get trustBundle(): string {
-    return this.#root.pem;
+    return pemOf(this.#roots);
   }
 
-  /** Replaces the issuer where half its life is over; true where it did. Safe to call at any time, by any replica. */
-  async rotate(): Promise<boolean> {
-    const from = Date.parse(this.#issuer.certificate.validFrom);
-    const to = Date.parse(this.#issuer.certificate.validTo);
-    if (this.#now() < from + (to - from) / 2) return false;
-    const { kube, log } = this.#options;
-    const next = this.#makeIssuer(this.#root);
-    const secret = structuredClone(this.#secret);
-    secret.data = { ...secret.data, 'issuer.crt': encode(next.pem), 'issuer.key': encodeKey(next.key) };
+  get issuerIsTrusted(): boolean {
+    return chainsTo(certificatesOf(this.issuer.pem, 'issuer'), this.#roots);
+  }
+
+  /**
+   * Follows the Secrets, and replaces the own issuer where half its life is over. True where the issuer or the roots
+   * are others than before. Safe to call at any time, by any replica.
+   */
+  async refresh(): Promise<boolean> {
+    const before = this.#signing && this.issuer.pem + this.trustBundle;
+    await this.#load();
+    await this.#rotate();
+    const wanted = await this.#wanted();
+    await this.#trust(wanted);
+    this.#sign(wanted);
+    return before !== this.issuer.pem + this.trustBundle;
+  }
+
+  /** The user's source where there is one. A bad one keeps the control plane from starting, but not from going on. */
+  async #wanted(): Promise<Source> {
+    const { kube, namespace, log } = this.#options;
     try {
-      this.#read(await kube.replace(resources.secrets, secret));
-      log.info('issuer rotated', { until: next.certificate.validTo });
+      return (await findBrought(kube, namespace, this.#now())) ?? this.#own;
+    } catch (error) {
+      if (!this.#signing) throw error;
+      const { message: reason } = error as Error;
+      if (reason !== this.#told) log.error('the issuer brought cannot be used; the one in use stays', { reason });
+      this.#told = reason;
+      return this.#signing.brought ? this.#signing : this.#own;
+    }
+  }
+
+  /** Takes a source into use; one under other roots only after everyone has been told of them. */
+  #sign(wanted: Source): void {
+    const { log } = this.#options;
+    const current = this.#signing;
+    if (current?.signer.pem === wanted.signer.pem) {
+      this.#changeSeen = undefined;
+      return;
+    }
+    const known = current && chainsTo(certificatesOf(wanted.signer.pem, 'issuer'), current.roots);
+    if (current && !known && Date.parse(current.signer.certificate.validTo) > this.#now() + tellFirstMs) {
+      if (this.#changeSeen === undefined) {
+        this.#changeSeen = this.#now();
+        log.info('new root: told to every proxy before it is used', { inSeconds: tellFirstMs / 1000 });
+      }
+      if (this.#now() < this.#changeSeen + tellFirstMs) return;
+    }
+    this.#changeSeen = undefined;
+    this.#signing = wanted;
+    const { certificate } = wanted.signer;
+    log.info('issuer in use', { brought: wanted.brought, until: certificate.validTo });
+  }
+
+  /** Trusts a source's roots, and for a while those that were trusted before it. */
+  async #trust(wanted: Source): Promise<void> {
+    const { data } = this.#secret;
+    const active = pemOf(wanted.roots);
+    const current = new Set(wanted.roots.map((root) => root.fingerprint256));
+    const retired: Retired[] = JSON.parse(decode(data?.['retired.json']) || '[]');
+    const kept = retired.filter(({ pem, until }) => Date.parse(until) > this.#now() && !holds(current, pem));
+    const stored = decode(data?.['active.crt']);
+    const lifetime = Math.max(this.#options.certificateLifetimeMs, ownLifetimeMs) + tellFirstMs + backdateMs;
+    const until = new Date(this.#now() + lifetime).toISOString();
+    for (const root of stored !== '' ? certificatesOf(stored, `secret ${identitySecret}: active.crt`) : [])
+      if (!current.has(root.fingerprint256)) kept.push({ pem: pemOf([root]), until });
+    this.#roots = [...wanted.roots, ...kept.flatMap(({ pem }) => certificatesOf(pem, 'retired root'))];
+    if (stored === active && kept.length === retired.length) return;
+    const changes = { 'active.crt': encode(active), 'retired.json': encode(JSON.stringify(kept)) };
+    await this.#store(changes);
+  }
+
+  /** Replaces the own issuer at half its life. */
+  async #rotate(): Promise<void> {
+    const { certificate } = this.#own.signer;
+    const from = Date.parse(certificate.validFrom);
+    const to = Date.parse(certificate.validTo);
+    if (this.#now() < from + (to - from) / 2) return;
+    const next = this.#makeIssuer(this.#ownRoot);
+    if (await this.#store({ 'issuer.crt': encode(next.pem), 'issuer.key': encodeKey(next.key) }))
+      this.#options.log.info('issuer rotated', { until: next.certificate.validTo });
+  }
+
+  /** False where another replica was quicker: what it wrote is as good, and is read. */
+  async #store(changes: Record<string, string>): Promise<boolean> {
+    const secret = structuredClone(this.#secret);
+    secret.data = { ...secret.data, ...changes };
+    try {
+      this.#read(await this.#options.kube.replace(resources.secrets, secret));
+      return true;
     } catch (error) {
       if (!(error instanceof KubeError) || error.status !== 409) throw error;
-      await this.#load(); // another replica was quicker: its issuer is as good
+      await this.#load();
+      return false;
     }
-    return true;
   }
 
   async #load(): Promise<void> {
+    const { kube, namespace } = this.#options;
+    this.#read((await kube.find(resources.secrets, identitySecret, namespace)) ?? (await this.#create()));
+  }
+
+  async #create(): Promise<KubeObject> {
     const { kube, namespace, log } = this.#options;
-    let secret = await kube.find(resources.secrets, identitySecret, namespace);
-    if (!secret) {
-      const root = this.#makeRoot();
-      const issuer = this.#makeIssuer(root);
-      try {
-        secret = await kube.create(resources.secrets, {
-          apiVersion: 'v1',
-          kind: 'Secret',
-          metadata: { name: identitySecret, namespace },
-          type: 'Opaque',
-          data: {
-            'ca.crt': encode(root.pem),
-            'ca.key': encodeKey(root.key),
-            'issuer.crt': encode(issuer.pem),
-            'issuer.key': encodeKey(issuer.key),
-          },
-        });
-        log.info('made the root and the issuer', {
-          rootUntil: root.certificate.validTo,
-          issuerUntil: issuer.certificate.validTo,
-        });
-      } catch (error) {
-        if (!(error instanceof KubeError) || error.status !== 409) throw error;
-        secret = await kube.get(resources.secrets, identitySecret, namespace);
-      }
+    const root = this.#makeRoot();
+    const issuer = this.#makeIssuer(root);
+    try {
+      const secret = await kube.create(resources.secrets, {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name: identitySecret, namespace },
+        type: 'Opaque',
+        data: {
+          'ca.crt': encode(root.pem),
+          'ca.key': encodeKey(root.key),
+          'issuer.crt': encode(issuer.pem),
+          'issuer.key': encodeKey(issuer.key),
+        },
+      });
+      log.info('made the root and the issuer', {
+        rootUntil: root.certificate.validTo,
+        issuerUntil: issuer.certificate.validTo,
+      });
+      return secret;
+    } catch (error) {
+      if (!(error instanceof KubeError) || error.status !== 409) throw error;
+      return kube.get(resources.secrets, identitySecret, namespace);
     }
-    this.#read(secret);
   }
 
   #read(secret: KubeObject): void {
-    const signer = (name: string): Signer => {
-      const pem = decode(secret.data?.[`${name}.crt`]);
-      const key = decode(secret.data?.[`${name}.key`]);
-      if (!pem || !key) throw new Error(`secret ${identitySecret} has no ${name}.crt or ${name}.key`);
-      const found = { pem, certificate: new X509Certificate(pem), key: createPrivateKey(key) };
-      if (!found.certificate.checkPrivateKey(found.key))
-        throw new Error(`secret ${identitySecret}: ${name}.key is not the key of ${name}.crt`);
-      return found;
-    };
-    const root = signer('ca');
-    const issuer = signer('issuer');
+    const root = signerOf(secret, 'ca.crt', 'ca.key');
+    const issuer = signerOf(secret, 'issuer.crt', 'issuer.key');
     if (!issuer.certificate.verify(root.certificate.publicKey))
       throw new Error(`secret ${identitySecret}: issuer.crt is not signed by ca.crt`);
     this.#secret = secret;
-    this.#root = root;
-    this.#issuer = issuer;
+    this.#ownRoot = root;
+    this.#own = { signer: issuer, roots: [root.certificate], brought: false };
   }
 
   #makeRoot(): Signer {
@@ -151,7 +241,7 @@ export class Authority {
     const pem = makeCertificate({
       subject: names.issuer,
       publicKey: pair.publicKey,
-      issuer: { subject: names.root, publicKey: createPublicKey(root.key), privateKey: root.key },
+      issuer: issuerFrom(root.certificate, root.key),
       notBefore: new Date(this.#now() - backdateMs),
       notAfter: new Date(end),
       authority: { pathLength: 0 },
@@ -160,6 +250,5 @@ export class Authority {
   }
 }
 
-const encode = (text: string): string => Buffer.from(text).toString('base64');
-const encodeKey = (key: KeyObject): string => encode(key.export({ type: 'pkcs8', format: 'pem' }).toString());
-const decode = (text: string | undefined): string => Buffer.from(text ?? '', 'base64').toString();
+const holds = (fingerprints: ReadonlySet<string>, pem: string): boolean =>
+  certificatesOf(pem, 'retired root').every((root) => fingerprints.has(root.fingerprint256));

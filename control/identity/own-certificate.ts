@@ -3,10 +3,8 @@ import { generateKeyPairSync } from 'node:crypto';
 import { formatSpiffeId } from '../../protocol/identity.ts';
 import { controlName, webhookName } from '../../protocol/names.ts';
 import type { Config } from '../config.ts';
-import type { Authority } from './authority.ts';
+import { type Authority, ownLifetimeMs } from './authority.ts';
 import { signLeaf } from './sign.ts';
-
-const lifetimeMs = 24 * 3_600_000;
 
 export interface OwnCertificate {
   key: string;
@@ -25,7 +23,7 @@ export function makeOwnCertificate(authority: Authority, config: Config, now = D
     `${name}.${namespace}.svc.cluster.local`,
   ]);
   const uris = [formatSpiffeId({ trustDomain, namespace, serviceAccount: controlName })];
-  const signed = signLeaf(authority, pair.publicKey, { uris, dns }, lifetimeMs, now);
+  const signed = signLeaf(authority, pair.publicKey, { uris, dns }, ownLifetimeMs, now);
   return {
     key: pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     cert: signed.chain,

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { CertificateRefusal, CertificateRequest } from '../../protocol/identity.ts';
 import type { Log } from '../log.ts';
+import { readBody, TooLarge } from '../read-body.ts';
 import type { OwnCertificate } from './own-certificate.ts';
 import { certify, Refusal, type SigningOptions } from './sign.ts';
 
@@ -38,14 +39,18 @@ export class IdentityServer {
       if (request.method !== 'POST' || request.url !== '/v1/certificates')
         throw new Refusal(404, 'not-found', 'there is only POST /v1/certificates');
       if (this.#busy > maxAtOnce) throw new Refusal(503, 'overloaded', 'too many requests at once; try again');
-      const { token, csr } = parse(await readBody(request));
+      const { token, csr } = parse(await readBody(request, maxBodyBytes));
       const { identity, ...answer } = await certify(this.#options, token, csr);
       this.issued++;
       log.info('certificate issued', { identity, from, until: answer.notAfter });
       send(response, 200, answer);
     } catch (error) {
       const refusal =
-        error instanceof Refusal ? error : new Refusal(500, 'internal', 'the control plane failed; its log says why');
+        error instanceof Refusal
+          ? error
+          : error instanceof TooLarge
+            ? new Refusal(413, 'too-large', error.message)
+            : new Refusal(500, 'internal', 'the control plane failed; its log says why');
       this.refused++;
       log.warn('certificate refused', { code: refusal.code, reason: (error as Error).message, from });
       const body: CertificateRefusal = { code: refusal.code, message: refusal.message };
@@ -56,10 +61,10 @@ export class IdentityServer {
   }
 }
 
-function parse(body: Buffer): CertificateRequest {
+function parse(body: string): CertificateRequest {
   let value: unknown;
   try {
-    value = JSON.parse(body.toString());
+    value = JSON.parse(body);
   } catch {
     throw new Refusal(400, 'bad-request', 'the body is not JSON');
   }
@@ -67,20 +72,6 @@ function parse(body: Buffer): CertificateRequest {
   if (typeof token !== 'string' || typeof csr !== 'string')
     throw new Refusal(400, 'bad-request', 'the body needs the texts token and csr');
   return { token, csr };
-}
-
-function readBody(request: IncomingMessage): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    request.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > maxBodyBytes) reject(new Refusal(413, 'too-large', `the body is larger than ${maxBodyBytes} bytes`));
-      else chunks.push(chunk);
-    });
-    request.on('end', () => resolve(Buffer.concat(chunks)));
-    request.on('error', reject);
-  });
 }
 
 function send(response: ServerResponse, status: number, body: object): void {

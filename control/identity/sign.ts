@@ -2,13 +2,13 @@
  * From a token and a request to a certificate, in fixed steps: token reviewed, request's signature verified, its one
  * name compared with the token's, then everything else decided here: the request can ask for nothing more.
  */
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { KubeClient } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { type CertificateResponse, formatSpiffeId, type SpiffeId } from '../../protocol/identity.ts';
 import { tokenAudience } from '../../protocol/names.ts';
-import { type AlternativeNames, makeCertificate, parseRequest } from '../../protocol/x509.ts';
+import { type AlternativeNames, issuerFrom, makeCertificate, parseRequest } from '../../protocol/x509.ts';
 import { type Authority, backdateMs } from './authority.ts';
 
 export class Refusal extends Error {
@@ -71,7 +71,7 @@ export function signLeaf(
   const leaf = makeCertificate({
     subject: '',
     publicKey,
-    issuer: { subject: 'mesh issuer', publicKey: createPublicKey(issuer.key), privateKey: issuer.key },
+    issuer: issuerFrom(issuer.certificate, issuer.key),
     notBefore,
     notAfter,
     names,

@@ -1,6 +1,7 @@
 import https from 'node:https';
+import tls from 'node:tls';
 import { applyPatch } from 'rfc6902';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { injectPod } from '../../inject/index.ts';
 import { resources } from '../../kube/resources.ts';
 import type { Json } from '../../kube/types.ts';
@@ -9,8 +10,8 @@ import { Cluster } from '../cluster/index.ts';
 import { FakeKube } from '../fake-kube.ts';
 import { makeOwnCertificate } from '../identity/own-certificate.ts';
 import { TrustBundleKeeper } from '../identity/trust-bundle.ts';
-import { config, listen, log, makeAuthority, putShop, until } from '../test-parts.ts';
-import { UnmeshedReporter } from './unmeshed.ts';
+import { config, listen, log, makeAuthority, pod, putShop, until } from '../test-parts.ts';
+import { UnmeshedReporter, unmeshedPods } from './unmeshed.ts';
 import { keepCaBundle, Webhook } from './webhook.ts';
 
 async function shop() {
@@ -19,7 +20,7 @@ async function shop() {
   return { kube, cluster: new Cluster(kube), authority: await makeAuthority(kube) };
 }
 
-function post(port: number, ca: string, body: string): Promise<Json> {
+function post(port: number, ca: string, body: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const servername = 'mesh-injector.mesh-system.svc';
     const request = https.request(
@@ -29,30 +30,49 @@ function post(port: number, ca: string, body: string): Promise<Json> {
         response.setEncoding('utf8').on('data', (chunk: string) => {
           text += chunk;
         });
-        response.on('end', () => resolve(JSON.parse(text)));
+        response.on('end', () => resolve(text));
       },
     );
     request.on('error', reject).end(body);
   });
 }
 
-test('the patch of a review makes of the pod what injection makes of it', async () => {
-  const { cluster, authority } = await shop();
-  const webhook = new Webhook({ config, cluster, own: makeOwnCertificate(authority, config), log });
+const podOf = (more: Json = {}): Json => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  spec: { containers: [{ name: 'app', image: 'app:1' }] },
+  ...more,
+  metadata: { name: 'one', namespace: 'shop', ...more.metadata },
+});
+
+async function startWebhook() {
+  const parts = await shop();
+  const own = makeOwnCertificate(parts.authority, config);
+  const webhook = new Webhook({ config, kube: parts.kube, cluster: parts.cluster, own, log });
   const port = await listen(webhook.server);
-  const object = {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: 'one', namespace: 'shop' },
-    spec: { containers: [{ name: 'app', image: 'app:1' }] },
+  onTestFinished(() => {
+    webhook.server.close();
+  });
+  const review = async (object: Json, namespace = 'shop') => {
+    const body = JSON.stringify({ request: { uid: 'u1', namespace, object } });
+    return JSON.parse(await post(port, parts.authority.trustBundle, body)).response;
   };
-  const request = { uid: 'u1', namespace: 'shop', object };
-  const review = await post(port, authority.trustBundle, JSON.stringify({ request }));
-  webhook.server.close();
-  expect(review.response).toMatchObject({ uid: 'u1', allowed: true, patchType: 'JSONPatch' });
-  const patched = structuredClone(object);
-  const errors = applyPatch(patched, JSON.parse(Buffer.from(review.response.patch, 'base64').toString()));
+  return { ...parts, webhook, port, own, review };
+}
+
+function patched(object: Json, response: Json): Json {
+  const copy = structuredClone(object);
+  const errors = applyPatch(copy, JSON.parse(Buffer.from(response.patch, 'base64').toString()));
   expect(errors.filter(Boolean)).toEqual([]);
+  return copy;
+}
+
+test('the patch of a review makes of the pod what injection makes of it', async () => {
+  const { review } = await startWebhook();
+  const object = podOf();
+  const response = await review(object);
+  expect(response).toMatchObject({ uid: 'u1', allowed: true, patchType: 'JSONPatch' });
+  const { metadata, spec } = patched(object, response);
   const expected = injectPod(
     { metadata: object.metadata, spec: object.spec },
     { kind: 'pod', name: 'one', namespace: 'shop' },
@@ -65,8 +85,92 @@ test('the patch of a review makes of the pod what injection makes of it', async 
     },
   );
   if (expected.outcome !== 'injected') throw new Error(expected.reason);
-  expect({ metadata: patched.metadata, spec: patched.spec }).toEqual(expected.template);
-  expect(JSON.stringify(patched.spec)).toContain('mesh-proxy');
+  expect({ metadata, spec }).toEqual(expected.template);
+  expect(JSON.stringify(spec)).toContain('mesh-proxy');
+  // Once more, as a webhook after this one may make Kubernetes ask: nothing.
+  expect(await review({ ...object, metadata, spec })).toEqual({
+    uid: 'u1',
+    allowed: true,
+    auditAnnotations: { injection: 'already-injected' },
+  });
+});
+
+const annotated = (annotations: Json, spec?: Json) => podOf({ metadata: { annotations }, ...(spec ? { spec } : {}) });
+const containers = [{ name: 'app' }];
+
+test.each([
+  ['disabled on the pod', annotated({ 'mesh.dev/inject': 'disabled' }), 'annotation-disabled', undefined],
+  ['a host network', podOf({ spec: { hostNetwork: true, containers } }), 'host-network', 'redirect the whole node'],
+  ['a word it does not know', annotated({ 'mesh.dev/inject': 'yes' }), 'annotation-absent', '"yes" is not enabled'],
+  ['another mesh', podOf({ spec: { containers: [{ name: 'istio-proxy' }] } }), 'foreign-sidecar', 'Istio'],
+])('%s: the pod starts as it is, and who asked for a proxy is told', async (_what, object, code, warning) => {
+  const { review, webhook } = await startWebhook();
+  const response = await review(object);
+  expect(response.allowed).toBe(true);
+  expect(response.patch).toBeUndefined();
+  expect(response.auditAnnotations).toEqual({ injection: code });
+  expect(response.warnings?.join()).toEqual(warning && expect.stringContaining(warning));
+  expect(webhook.results).toEqual(new Map([[code, 1]]));
+});
+
+test('a bad setting is left out and told; the pod is injected', async () => {
+  const { review } = await startWebhook();
+  const object = annotated({ 'config.mesh.dev/opaque-ports': 'many', 'config.mesh.dev/proxy-log-level': 'debug' });
+  const response = await review(object);
+  expect(response.warnings).toEqual([expect.stringContaining('"many" is not ports and ranges')]);
+  const env = patched(object, response).spec.initContainers[1].env as { name: string; value?: string }[];
+  expect(env.find(({ name }) => name === 'MESH_PROXY_LOG_LEVEL')?.value).toBe('debug');
+  expect(env.map(({ name }) => name)).not.toContain('MESH_PROXY_OPAQUE_PORTS');
+});
+
+test('in a namespace that nobody annotated, a pod is left alone without a word, unless it asks', async () => {
+  const { review, kube } = await startWebhook();
+  kube.put(resources.namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'quiet' } });
+  const silent = await review(podOf(), 'quiet');
+  expect(silent).toEqual({ uid: 'u1', allowed: true, auditAnnotations: { injection: 'annotation-absent' } });
+  expect((await review(annotated({ 'mesh.dev/inject': 'enabled' }), 'quiet')).patch).toBeDefined();
+});
+
+test('a namespace that has not come by watch yet is asked for', async () => {
+  const { authority, cluster, own } = await startWebhook();
+  const metadata = { name: 'new', annotations: { 'mesh.dev/inject': 'enabled' } };
+  const find = async () => ({ apiVersion: 'v1', kind: 'Namespace', metadata });
+  const webhook = new Webhook({ config, kube: { find: find as never }, cluster, own, log });
+  const port = await listen(webhook.server);
+  const body = JSON.stringify({ request: { uid: 'u1', namespace: 'new', object: podOf() } });
+  expect(JSON.parse(await post(port, authority.trustBundle, body)).response.patch).toBeDefined();
+  webhook.server.close();
+});
+
+test.each(['hello', '{}', '{"request":{"uid":"u"}}'])(
+  'the body %s is answered 400, and the next is served',
+  async (body) => {
+    const { review, port, authority } = await startWebhook();
+    expect(await post(port, authority.trustBundle, body)).not.toContain('allowed');
+    expect((await review(podOf())).allowed).toBe(true);
+  },
+);
+
+test('a renewed certificate is served without a restart, and a burst of pods is answered soon', async () => {
+  const { webhook, port, authority, own, review } = await startWebhook();
+  const served = () =>
+    new Promise<string>((resolve, reject) => {
+      const servername = 'mesh-control.mesh-system.svc';
+      const socket = tls.connect({ host: '127.0.0.1', port, ca: authority.trustBundle, servername }, () => {
+        resolve(socket.getPeerX509Certificate()!.toString());
+        socket.destroy();
+      });
+      socket.on('error', reject);
+    });
+  expect(own.cert).toContain(await served());
+  const next = makeOwnCertificate(authority, config);
+  webhook.renew(next);
+  expect(next.cert).toContain(await served());
+  const start = performance.now();
+  const answers = await Promise.all(Array.from({ length: 200 }, () => review(podOf())));
+  expect(answers.every((one) => one.patch !== undefined)).toBe(true);
+  // Kubernetes gives each five seconds.
+  expect(performance.now() - start).toBeLessThan(5000);
 });
 
 test('the webhook configuration is given the roots', async () => {
@@ -98,6 +202,16 @@ test('every namespace has the trust bundle, also a new one and one where it was 
   kube.remove(resources.configMaps, 'mesh-trust-bundle', 'shop');
   await until(() => has('shop'), 'the bundle made again');
   keeper.stop();
+});
+
+test('a pod that can have no proxy is told why', async () => {
+  const { kube, cluster } = await shop();
+  const meshless = pod('istio', '10.244.0.8', { meshed: false });
+  kube.put(resources.pods, { ...meshless, spec: { ...meshless.spec, containers: [{ name: 'istio-proxy' }] } });
+  expect(unmeshedPods(cluster).map(({ pod: name, reason }) => `${name}: ${reason}`)).toEqual([
+    'web-b: namespace shop asks for a proxy, and the pod has none: restart it',
+    'istio: namespace shop asks for a proxy that it cannot have: container istio-proxy is a sidecar of Istio',
+  ]);
 });
 
 test('a pod that should be meshed and is not gets one warning', async () => {

@@ -1,4 +1,5 @@
 /** Pods that should have a proxy, by annotation, and have none: the webhook was away when they were made. */
+import { obstacle } from '../../inject/index.ts';
 import { type KubeClient, KubeError } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
@@ -14,11 +15,11 @@ export function unmeshedPods(cluster: Cluster): { namespace: string; pod: string
     const own = pod.metadata.annotations?.[injectAnnotation];
     const inherited = cluster.namespaces.get(undefined, namespace)?.metadata.annotations?.[injectAnnotation];
     if ((own ?? inherited) !== 'enabled') continue;
-    found.push({
-      namespace,
-      pod: pod.metadata.name!,
-      reason: `${own ? 'the pod' : `namespace ${namespace}`} asks for a proxy, and the pod has none: restart it`,
-    });
+    const asks = `${own ? 'the pod' : `namespace ${namespace}`} asks for a proxy`;
+    // A host network was decided on; everything else that keeps a proxy out is worth knowing.
+    const why = obstacle({ metadata: pod.metadata as never, spec: pod.spec });
+    const reason = why ? `${asks} that it cannot have: ${why.reason}` : `${asks}, and the pod has none: restart it`;
+    found.push({ namespace, pod: pod.metadata.name!, reason });
   }
   return found;
 }

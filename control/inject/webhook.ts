@@ -12,11 +12,13 @@ import { type Cluster, workloadOf } from '../cluster/index.ts';
 import type { Config } from '../config.ts';
 import type { OwnCertificate } from '../identity/own-certificate.ts';
 import type { Log } from '../log.ts';
+import { readBody, TooLarge } from '../read-body.ts';
 
 const maxBodyBytes = 4 << 20;
 
 export interface WebhookOptions {
   config: Config;
+  kube: Pick<KubeClient, 'find'>;
   cluster: Cluster;
   own: OwnCertificate;
   log: Log;
@@ -24,64 +26,71 @@ export interface WebhookOptions {
 
 export class Webhook {
   readonly server: https.Server;
+  /** Pods looked at, by what became of them: `injected`, or the code of why not. */
+  readonly results = new Map<string, number>();
   readonly #options: WebhookOptions;
 
   constructor(options: WebhookOptions) {
     this.#options = options;
     this.server = https.createServer(
       { key: options.own.key, cert: options.own.cert, minVersion: 'TLSv1.2' },
-      (request, response) => this.#serve(request, response),
+      (request, response) => void this.#serve(request, response),
     );
+    // The API server gives up after five seconds.
+    this.server.requestTimeout = 10_000;
+    this.server.headersTimeout = 10_000;
   }
 
   renew(own: OwnCertificate): void {
     this.server.setSecureContext({ key: own.key, cert: own.cert, minVersion: 'TLSv1.2' });
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse): void {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    request.on('data', (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > maxBodyBytes) request.destroy();
-      else chunks.push(chunk);
-    });
-    request.on('error', (error) => this.#options.log.warn('webhook call cut off', { reason: error.message }));
-    request.on('end', () => {
-      let answer: object;
-      try {
-        answer = this.#review(JSON.parse(Buffer.concat(chunks).toString()));
-      } catch (error) {
-        response.writeHead(400).end((error as Error).message);
-        return;
-      }
-      const text = JSON.stringify(answer);
-      response
-        .writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
-        .end(text);
-    });
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const answer = (status: number, text: string, type: string) =>
+      response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) }).end(text);
+    try {
+      const { request: asked } = JSON.parse(await readBody(request, maxBodyBytes)) as Json;
+      if (typeof asked?.uid !== 'string' || typeof asked.object?.metadata !== 'object')
+        throw new Error('not an AdmissionReview of a pod');
+      const reviewed = { uid: asked.uid, ...(await this.#review(asked.object, asked.namespace)) };
+      const review = { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: reviewed };
+      answer(200, JSON.stringify(review), 'application/json');
+    } catch (error) {
+      const { message: reason } = error as Error;
+      this.#options.log.warn('webhook call not answered', { reason, from: request.socket.remoteAddress });
+      answer(error instanceof TooLarge ? 413 : 400, `${reason}\n`, 'text/plain');
+    }
   }
 
-  #review(review: Json): object {
-    const { uid, object, namespace } = review.request;
-    let response: object;
+  async #review(pod: KubeObject, namespace: string): Promise<object> {
     try {
-      response = this.#mutate(object as KubeObject, namespace as string);
+      return this.#mutate(pod, namespace, await this.#annotationsOf(namespace));
     } catch (error) {
+      const { message: reason } = error as Error;
+      this.#count('internal');
       this.#options.log.error('injection failed; the pod starts without a proxy', {
         namespace,
-        pod: object?.metadata?.name,
-        reason: (error as Error).message,
+        pod: pod.metadata.name,
+        reason,
       });
-      response = { allowed: true, warnings: [`mesh: injection failed: ${(error as Error).message}`] };
+      return { allowed: true, warnings: [`mesh: injection failed: ${reason}`] };
     }
-    return { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: { uid, ...response } };
   }
 
-  #mutate(pod: KubeObject, namespace: string): object {
-    const { config, cluster, log } = this.#options;
+  /** A namespace made a moment ago, with its first pod behind it, may not have come by watch yet. */
+  async #annotationsOf(namespace: string): Promise<Record<string, string> | undefined> {
+    const { cluster, kube } = this.#options;
+    const known = cluster.namespaces.get(undefined, namespace) ?? (await kube.find(resources.namespaces, namespace));
+    return known?.metadata.annotations;
+  }
+
+  #count(result: string): void {
+    this.results.set(result, (this.results.get(result) ?? 0) + 1);
+  }
+
+  #mutate(pod: KubeObject, namespace: string, annotations: Record<string, string> | undefined): object {
+    const { config, log } = this.#options;
     const owner = workloadOf({ ...pod, metadata: { ...pod.metadata, namespace } });
-    const annotations = cluster.namespaces.get(undefined, namespace)?.metadata.annotations;
     const result = injectPod(
       { metadata: pod.metadata as never, spec: pod.spec },
       { kind: owner.kind, name: owner.name ?? pod.metadata.generateName ?? '', namespace },
@@ -94,27 +103,24 @@ export class Webhook {
       },
     );
     const name = pod.metadata.name ?? `${pod.metadata.generateName ?? ''}*`;
+    // Nobody asked: no word about it. Asked and impossible, or asked in words it does not know: told to who asked.
+    const said = [...(result.outcome === 'failed' ? [result.reason] : []), ...result.warnings];
+    // A controller that creates pods shows its warnings to nobody.
+    if (said.length > 0) log.warn('pod not as it asks to be', { namespace, pod: name, reasons: said });
+    const warnings = said.length > 0 ? { warnings: said.map((one) => `mesh: ${one}`) } : {};
     if (result.outcome !== 'injected') {
+      this.#count(result.code);
       log.debug('pod not injected', { namespace, pod: name, code: result.code });
-      // Nobody asked: no word about it. Asked and impossible: say so to whoever creates the pod.
-      const asked = result.outcome === 'failed';
-      return {
-        allowed: true,
-        ...(asked ? { warnings: [`mesh: ${result.reason}`] } : {}),
-        auditAnnotations: { injection: result.code },
-      };
+      return { allowed: true, ...warnings, auditAnnotations: { injection: result.code } };
     }
+    this.#count('injected');
     log.info('pod injected', { namespace, pod: name });
     const patch = createPatch(
       { metadata: pod.metadata, spec: pod.spec },
       { metadata: result.template.metadata, spec: result.template.spec },
     );
-    return {
-      allowed: true,
-      patchType: 'JSONPatch',
-      patch: Buffer.from(JSON.stringify(patch)).toString('base64'),
-      ...(result.warnings.length > 0 ? { warnings: result.warnings.map((warning) => `mesh: ${warning}`) } : {}),
-    };
+    const encoded = Buffer.from(JSON.stringify(patch)).toString('base64');
+    return { allowed: true, patchType: 'JSONPatch', patch: encoded, ...warnings };
   }
 }
 

@@ -1,17 +1,23 @@
-/**
- * What proxies reported, in ten-second buckets for one hour. Bounded: a fixed number of series; those idle for the
- * whole hour go, and when there are too many the longest idle goes first.
- */
-
+/** Keeps what proxies report: ten-second buckets for an hour, in bounded memory. */
 import type { Workload } from '../../protocol/discovery.ts';
 import { bucketCount } from '../../protocol/histogram.ts';
 import type { TelemetryReport, TelemetrySeries } from '../../protocol/telemetry.ts';
+import { addLatency, addPage, addSlot, type Counters, counters, noCounts, pack, type Slot, type Sums } from './page.ts';
 
-export const bucketMs = 10_000;
-export const bucketsKept = 360;
-const maxSeries = 20_000;
-/** Reporters whose last sequence is remembered, to drop a report sent twice. */
-const maxReporters = 20_000;
+const bucketMs = 10_000;
+const bucketsKept = 360;
+/** A series whose connections were not reported for this long has none open. */
+const openForMs = 60_000;
+
+export interface Limits {
+  series: number;
+  /** Pods whose last sequence is remembered, to drop a report sent twice. */
+  reporters: number;
+  /** Bytes of packed buckets; beyond them the oldest go, and the time that can be asked for is shorter. */
+  bytes: number;
+}
+
+const defaultLimits: Limits = { series: 20_000, reporters: 20_000, bytes: 64 << 20 };
 
 export interface Reporter {
   namespace: string;
@@ -19,34 +25,21 @@ export interface Reporter {
   workload: Workload;
 }
 
-/** One bucket of one series. */
-export interface Slot {
-  requests: number;
-  failures: number;
-  retries: number;
-  sentBytes: number;
-  receivedBytes: number;
-  opened: number;
-  connectFailures: number;
-  /** Sparse histogram: bucket → count. */
-  latency: Map<number, number>;
-}
-
 export interface Series {
-  reporter: Reporter;
-  direction: 'inbound' | 'outbound';
-  peer: Workload | null;
-  service: string | null;
-  protocol: 'http' | 'tcp';
-  tls: 'mtls' | 'plain';
+  readonly id: number;
+  readonly reporter: Reporter;
+  readonly direction: 'inbound' | 'outbound';
+  readonly peer: Workload | null;
+  readonly service: string | null;
+  readonly protocol: 'http' | 'tcp';
+  readonly tls: 'mtls' | 'plain';
   /** Connections open at the last report. */
   open: number;
   lastReport: number;
-  slots: Map<number, Slot>;
 }
 
 /** Sums over a window. */
-export interface Totals extends Omit<Slot, 'latency'> {
+export interface Totals extends Counters {
   latency: Uint32Array;
   open: number;
   /** Requests (or, without any, connections) in mutual TLS, and all. */
@@ -55,181 +48,187 @@ export interface Totals extends Omit<Slot, 'latency'> {
 }
 
 export function emptyTotals(): Totals {
-  return {
-    requests: 0,
-    failures: 0,
-    retries: 0,
-    sentBytes: 0,
-    receivedBytes: 0,
-    opened: 0,
-    connectFailures: 0,
-    latency: new Uint32Array(bucketCount),
-    open: 0,
-    secured: 0,
-    counted: 0,
-  };
+  return { ...noCounts(), latency: new Uint32Array(bucketCount), open: 0, secured: 0, counted: 0 };
 }
 
-export class Collector {
-  readonly #series = new Map<string, Series>();
-  readonly #reporters = new Map<
-    string,
-    { started: number; sequence: number; last: number; covered: Map<number, number> }
-  >();
-  readonly #now: () => number;
-  #sweptAt = 0;
+interface Known {
+  id: number;
+  started: number;
+  sequence: number;
+  last: number;
+}
 
-  constructor(now: () => number = Date.now) {
+/** A bucket that is over. */
+interface Page {
+  slot: number;
+  bytes: Uint8Array;
+  /** Pairs: id of a reporter, milliseconds it reported. */
+  covered: Uint32Array;
+}
+
+const reporterKey = (namespace: string, pod: string): string => `${namespace}/${pod}`;
+
+export class Collector {
+  /** By key, those that were reported longest ago first. */
+  readonly #series = new Map<string, Series>();
+  readonly #byId = new Map<number, Series>();
+  readonly #reporters = new Map<string, Known>();
+  readonly #pages: Page[] = [];
+  readonly #now: () => number;
+  readonly #limits: Limits;
+  #open: { slot: number; slots: Map<number, Slot>; covered: Map<number, number> } | undefined;
+  #bytes = 0;
+  #ids = 0;
+
+  constructor(now: () => number = Date.now, limits: Partial<Limits> = {}) {
     this.#now = now;
+    this.#limits = { ...defaultLimits, ...limits };
   }
 
   get size(): number {
     return this.#series.size;
   }
 
+  /** Of packed buckets. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** False where the report had been seen before. */
   add(reporter: Reporter, report: TelemetryReport): boolean {
     const now = this.#now();
-    const id = `${reporter.namespace}/${reporter.pod}`;
-    const known = this.#reporters.get(id);
-    if (known && known.started === report.started && report.sequence <= known.sequence) return false;
-    this.#reporters.delete(id);
-    const slot = Math.floor(now / bucketMs);
-    const covered = known && known.started === report.started ? known.covered : new Map<number, number>();
-    covered.set(slot, (covered.get(slot) ?? 0) + report.interval);
-    for (const old of covered.keys()) if (old <= slot - bucketsKept) covered.delete(old);
-    this.#reporters.set(id, { started: report.started, sequence: report.sequence, last: now, covered });
-    if (this.#reporters.size > maxReporters) this.#reporters.delete(this.#reporters.keys().next().value!);
-    for (const one of report.series) this.#record(reporter, one, slot, now);
-    this.#sweep(now);
+    const key = reporterKey(reporter.namespace, reporter.pod);
+    const known = this.#reporters.get(key);
+    const { started, sequence } = report;
+    if (known?.started === started && sequence <= known.sequence) return false;
+    // Told anew, so that the first of the map is the one that was silent longest.
+    this.#reporters.delete(key);
+    const next = { id: known?.started === started ? known.id : ++this.#ids, started, sequence, last: now };
+    this.#reporters.set(key, next);
+    const open = this.#at(now);
+    open.covered.set(next.id, (open.covered.get(next.id) ?? 0) + report.interval);
+    for (const one of report.series) this.#record(reporter, one, open.slots, now);
+    this.#forget(now);
     return true;
   }
 
-  /** Series that saw anything in the window, or have connections open. */
-  *since(windowMs: number): Generator<Series> {
-    const from = Math.floor((this.#now() - windowMs) / bucketMs);
-    for (const series of this.#series.values()) {
-      if (series.open > 0 && this.#now() - series.lastReport < 60_000) yield series;
-      else {
-        for (const slot of series.slots.keys()) {
-          if (slot >= from) {
-            yield series;
-            break;
-          }
-        }
+  /** Milliseconds of the window that pods have been reporting for: a young pod is not averaged over time it was not there. */
+  coverage(windowMs: number): (namespace: string, pod: string) => number {
+    // Exactly the time of the reports that are summed: whole buckets, so it may exceed the window by one.
+    const sums = new Map<number, number>();
+    const add = (id: number, ms: number) => sums.set(id, (sums.get(id) ?? 0) + ms);
+    for (const { covered } of this.#pagesSince(windowMs))
+      for (let i = 0; i < covered.length; i += 2) add(covered[i]!, covered[i + 1]!);
+    for (const [id, ms] of this.#open?.covered ?? []) add(id, ms);
+    return (namespace, pod) => {
+      const known = this.#reporters.get(reporterKey(namespace, pod));
+      return known ? Math.max(bucketMs / 2, sums.get(known.id) ?? 0) : windowMs;
+    };
+  }
+
+  /** Adds what happened in the window to the totals that `totalsOf` names; asked once per series that saw anything. */
+  sum(windowMs: number, totalsOf: (series: Series) => readonly Totals[]): void {
+    const now = this.#now();
+    interface Asked {
+      series: Series;
+      own: Counters;
+      into: readonly Totals[];
+      /** Both, made once: a window has many pages. */
+      sums: readonly Sums[];
+    }
+    const asked = new Map<number, Asked | undefined>();
+    const ask = (id: number): Asked | undefined => {
+      if (asked.has(id)) return asked.get(id);
+      const series = this.#byId.get(id);
+      const into = series ? totalsOf(series) : [];
+      const own = noCounts();
+      const entry = series && into.length > 0 ? { series, own, into, sums: [own, ...into] } : undefined;
+      asked.set(id, entry);
+      return entry;
+    };
+    const sumsOf = (id: number): readonly Sums[] | undefined => ask(id)?.sums;
+    for (const page of this.#pagesSince(windowMs)) addPage(page.bytes, sumsOf);
+    for (const [id, slot] of this.#open && this.#open.slot >= this.#first(windowMs) ? this.#open.slots : []) {
+      const sums = sumsOf(id);
+      if (sums) addSlot(slot, sums);
+    }
+    for (const { id, open, lastReport } of this.#series.values()) {
+      if (open === 0 || now - lastReport >= openForMs) continue;
+      for (const totals of ask(id)?.into ?? []) totals.open += open;
+    }
+    for (const entry of asked.values()) {
+      if (!entry) continue;
+      const counted = entry.series.protocol === 'http' ? entry.own.requests : entry.own.opened;
+      for (const totals of entry.into) {
+        totals.counted += counted;
+        if (entry.series.tls === 'mtls') totals.secured += counted;
       }
     }
   }
 
-  /** Milliseconds of the window that a pod has been reporting for: a young pod is not averaged over time it was not there. */
-  covered(namespace: string, pod: string, windowMs: number): number {
-    const reporter = this.#reporters.get(`${namespace}/${pod}`);
-    if (!reporter) return windowMs;
-    // Exactly the time of the reports that are summed: whole buckets, so it may exceed the window by one.
-    const from = Math.floor((this.#now() - windowMs) / bucketMs);
-    let sum = 0;
-    for (const [slot, ms] of reporter.covered) if (slot >= from) sum += ms;
-    return Math.max(bucketMs / 2, sum);
+  #first(windowMs: number): number {
+    return Math.floor((this.#now() - windowMs) / bucketMs);
   }
 
-  /** Adds what a series saw in the window to totals. */
-  sum(series: Series, windowMs: number, totals: Totals): void {
-    const now = this.#now();
-    const from = Math.floor((now - windowMs) / bucketMs);
-    for (const [number, slot] of series.slots) {
-      if (number < from) continue;
-      totals.requests += slot.requests;
-      totals.failures += slot.failures;
-      totals.retries += slot.retries;
-      totals.sentBytes += slot.sentBytes;
-      totals.receivedBytes += slot.receivedBytes;
-      totals.opened += slot.opened;
-      totals.connectFailures += slot.connectFailures;
-      for (const [bucket, count] of slot.latency) totals.latency[bucket]! += count;
-      const counted = series.protocol === 'http' ? slot.requests : slot.opened;
-      totals.counted += counted;
-      if (series.tls === 'mtls') totals.secured += counted;
+  #pagesSince(windowMs: number): Page[] {
+    const first = this.#first(windowMs);
+    return this.#pages.filter((page) => page.slot >= first);
+  }
+
+  /** The bucket of now; packs the one before. */
+  #at(now: number) {
+    const slot = Math.floor(now / bucketMs);
+    if (this.#open?.slot === slot) return this.#open;
+    if (this.#open) {
+      const { slots, covered } = this.#open;
+      const page = { slot: this.#open.slot, bytes: pack(slots), covered: Uint32Array.from([...covered].flat()) };
+      this.#pages.push(page);
+      this.#bytes += sizeOf(page);
     }
-    if (now - series.lastReport < 60_000) totals.open += series.open;
+    while (this.#pages[0] && (this.#bytes > this.#limits.bytes || this.#pages[0].slot <= slot - bucketsKept))
+      this.#bytes -= sizeOf(this.#pages.shift()!);
+    this.#open = { slot, slots: new Map(), covered: new Map() };
+    return this.#open;
   }
 
-  #record(reporter: Reporter, one: TelemetrySeries, slotNumber: number, now: number): void {
+  #record(reporter: Reporter, one: TelemetrySeries, slots: Map<number, Slot>, now: number): void {
     const peer = one.peer ? `${one.peer.namespace}/${one.peer.kind}/${one.peer.name}` : '';
-    const key = [
-      reporter.namespace,
-      reporter.pod,
-      one.direction,
-      peer,
-      one.service ?? one.authority ?? '',
-      one.protocol,
-      one.tls,
-    ].join(' ');
+    const other = one.service ?? one.authority ?? '';
+    const { direction, protocol, tls } = one;
+    const key = [reporter.namespace, reporter.pod, direction, peer, other, protocol, tls].join(' ');
     let series = this.#series.get(key);
-    if (!series) {
-      if (this.#series.size >= maxSeries) this.#dropOldest();
-      series = {
-        reporter,
-        direction: one.direction,
-        peer: one.peer,
-        service: one.service,
-        protocol: one.protocol,
-        tls: one.tls,
-        open: 0,
-        lastReport: now,
-        slots: new Map(),
-      };
-      this.#series.set(key, series);
+    if (series) this.#series.delete(key);
+    else {
+      const { peer, service } = one;
+      series = { id: ++this.#ids, reporter, direction, peer, service, protocol, tls, open: 0, lastReport: now };
+      this.#byId.set(series.id, series);
     }
+    this.#series.set(key, series);
     series.open = one.open;
     series.lastReport = now;
-    const active = one.requests || one.opened || one.connectFailures || one.sentBytes || one.receivedBytes;
-    if (!active) return;
-    let slot = series.slots.get(slotNumber);
+    if (counters.every((name) => one[name] === 0)) return;
+    let slot = slots.get(series.id);
     if (!slot) {
-      slot = {
-        requests: 0,
-        failures: 0,
-        retries: 0,
-        sentBytes: 0,
-        receivedBytes: 0,
-        opened: 0,
-        connectFailures: 0,
-        latency: new Map(),
-      };
-      series.slots.set(slotNumber, slot);
-      for (const old of series.slots.keys()) if (old <= slotNumber - bucketsKept) series.slots.delete(old);
+      slot = { ...noCounts(), latency: new Map() };
+      slots.set(series.id, slot);
     }
-    slot.requests += one.requests;
-    slot.failures += one.failures;
-    slot.retries += one.retries;
-    slot.sentBytes += one.sentBytes;
-    slot.receivedBytes += one.receivedBytes;
-    slot.opened += one.opened;
-    slot.connectFailures += one.connectFailures;
-    for (let i = 0; i + 1 < one.latency.length; i += 2) {
-      const bucket = one.latency[i]!;
-      if (Number.isInteger(bucket) && bucket >= 0 && bucket < bucketCount)
-        slot.latency.set(bucket, (slot.latency.get(bucket) ?? 0) + one.latency[i + 1]!);
-    }
+    for (const name of counters) slot[name] += one[name];
+    addLatency(slot, one.latency);
   }
 
-  #dropOldest(): void {
-    let oldest: string | undefined;
-    let since = Number.POSITIVE_INFINITY;
-    for (const [key, series] of this.#series) {
-      if (series.lastReport < since) {
-        since = series.lastReport;
-        oldest = key;
-      }
-    }
-    if (oldest) this.#series.delete(oldest);
-  }
-
-  #sweep(now: number): void {
-    if (now - this.#sweptAt < 60_000) return;
-    this.#sweptAt = now;
+  /** Drops what was silent for longer than is kept, and the longest silent where there are too many. */
+  #forget(now: number): void {
     const limit = now - bucketMs * bucketsKept;
-    for (const [key, series] of this.#series) if (series.lastReport < limit) this.#series.delete(key);
-    for (const [key, reporter] of this.#reporters) if (reporter.last < limit) this.#reporters.delete(key);
+    for (const [key, series] of this.#series) {
+      if (this.#series.size <= this.#limits.series && series.lastReport >= limit) break;
+      this.#series.delete(key);
+      this.#byId.delete(series.id);
+    }
+    for (const [key, { last }] of this.#reporters) {
+      if (this.#reporters.size <= this.#limits.reporters && last >= limit) break;
+      this.#reporters.delete(key);
+    }
   }
 }
+
+const sizeOf = (page: Page): number => page.bytes.byteLength + page.covered.byteLength;

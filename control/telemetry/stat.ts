@@ -6,7 +6,7 @@ import { quantile } from '../../protocol/histogram.ts';
 import { type Cluster, isMeshed, workloadOf } from '../cluster/index.ts';
 import { type Collector, emptyTotals, type Series, type Totals } from './collector.ts';
 
-export const workloadKinds = ['deployment', 'statefulset', 'daemonset', 'job', 'cronjob', 'replicaset'] as const;
+const workloadKinds = ['deployment', 'statefulset', 'daemonset', 'job', 'cronjob', 'replicaset'] as const;
 export const statKinds = [...workloadKinds, 'pod', 'namespace', 'service', 'all'] as const;
 
 interface Row {
@@ -62,18 +62,17 @@ export function stat(collector: Collector, cluster: Cluster, query: StatQuery, n
   const kinds: readonly string[] = query.kind === 'all' ? [...workloadKinds, 'service'] : [query.kind];
   const to = query.to === undefined ? undefined : parseReference(query.to);
   const from = query.from === undefined ? undefined : parseReference(query.from);
-  const rows: StatRow[] = [];
-  for (const kind of kinds) {
-    const found = rowsOf(cluster, kind, query);
-    for (const series of collector.since(windowMs)) {
-      const key = keyOf(series, kind, to, from);
-      const row = key === undefined ? undefined : found.get(key);
-      if (!row) continue;
-      collector.sum(series, windowMs, row.totals);
-      row.covered = Math.max(row.covered, collector.covered(series.reporter.namespace, series.reporter.pod, windowMs));
-    }
-    for (const row of found.values()) rows.push(render(row, kind));
-  }
+  const found = kinds.map((kind) => ({ kind, rows: rowsOf(cluster, kind, query) }));
+  const covered = collector.coverage(windowMs);
+  collector.sum(windowMs, (series) =>
+    found.flatMap(({ kind, rows }) => {
+      const row = rows.get(keyOf(series, kind, to, from) ?? '');
+      if (!row) return [];
+      row.covered = Math.max(row.covered, covered(series.reporter.namespace, series.reporter.pod));
+      return [row.totals];
+    }),
+  );
+  const rows = found.flatMap(({ kind, rows }) => [...rows.values()].map((row) => render(row, kind)));
   rows.sort(
     (a, b) =>
       a.namespace.localeCompare(b.namespace) ||

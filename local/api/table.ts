@@ -3,7 +3,7 @@ import type { Json, KubeObject, ResourceType } from '../../kube/types.ts';
 
 type Column = [name: string, cell: (object: KubeObject) => string | number, wide?: boolean];
 
-export function age(since: string | undefined): string {
+function age(since: string | undefined): string {
   if (!since) return '<unknown>';
   const seconds = Math.max(0, Math.floor((Date.now() - Date.parse(since)) / 1000));
   if (seconds < 120) return `${seconds}s`;

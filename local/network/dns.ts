@@ -40,7 +40,7 @@ function endpointsOf(objects: Objects, service: KubeObject): Endpoint[] {
 }
 
 /** Answers to one question; undefined where no such name is in the cluster, empty where it has no such record. */
-export function answer(objects: Objects, question: Question): Answer[] | undefined {
+function answer(objects: Objects, question: Question): Answer[] | undefined {
   const name = question.name.toLowerCase();
   const suffix = `.${clusterDomain}`;
   const parts = name.slice(0, -suffix.length).split('.');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { end, ended, type ProcessIdentity, parseStat, signal } from '../process.ts';
 
 /** Every recorded process below a folder: programs, shims, holders. Some may be gone. */
-export function recordedProcesses(folder: string, kinds = /\.(pid|shim)$|(^|\/)holder\.\d+$/): ProcessIdentity[] {
+function recordedProcesses(folder: string, kinds = /\.(pid|shim)$|(^|\/)holder\.\d+$/): ProcessIdentity[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder, { recursive: true, encoding: 'utf8' }).flatMap((entry) => {
     if (!kinds.test(entry)) return [];

@@ -140,6 +140,6 @@ export class TargetCache<T extends TargetUser> {
 }
 
 /** Dialled as it is, in plain text. */
-export function unknownTarget(address: Address): Target {
+function unknownTarget(address: Address): Target {
   return { address, kind: 'unknown', version: 0, protocol: 'detect', endpoints: [] };
 }

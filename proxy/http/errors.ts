@@ -47,7 +47,7 @@ const reasons: Record<number, string> = {
   505: 'HTTP Version Not Supported',
 };
 
-export function isHttpErrorCode(code: string): code is HttpErrorCode {
+function isHttpErrorCode(code: string): code is HttpErrorCode {
   return Object.hasOwn(httpErrors, code);
 }
 

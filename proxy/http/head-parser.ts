@@ -6,8 +6,8 @@
 import type { HttpErrorCode } from './errors.ts';
 import { COLON, CR, HTAB, SP, spells, targetByte, tokenByte, valueByte } from './syntax.ts';
 
-export const maxHeadBytes = 64 << 10;
-export const maxHeaders = 256;
+const maxHeadBytes = 64 << 10;
+const maxHeaders = 256;
 
 /** How the end of a body is told. */
 export type Framing = 'none' | 'length' | 'chunked' | 'until-close';

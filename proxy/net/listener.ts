@@ -1,10 +1,10 @@
 /** A TCP listener for redirected connections: paused on arrival, half-open allowed, bounded in number. */
 import { createServer, type Server, type Socket } from 'node:net';
 
-export const maxConnections = 10_000;
+const maxConnections = 10_000;
 
 /** Resolves when it listens. `host` of IPv6 takes IPv6 only. */
-export function listen(
+function listen(
   host: string,
   port: number,
   onConnection: (socket: Socket) => void,

@@ -14,6 +14,7 @@ import { type LocalMeshError, localMeshStatus, localPaths, startLocalMesh, stopL
 
 const run = promisify(execFile);
 const root = process.getuid?.() === 0;
+if (!root) process.stderr.write('local mesh skipped: needs root: network namespaces\n');
 
 function freshHome(): ReturnType<typeof localPaths> {
   return localPaths({ MESH_HOME: mkdtempSync(join(tmpdir(), 'mesh-local-')) });

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const root = process.getuid?.() === 0;
-if (!root) process.stderr.write('redirect: skipped, network namespaces need root\n');
+if (!root) process.stderr.write('redirect skipped: needs root: network namespaces\n');
 const client = `mesh-rd-c${process.pid}`;
 const pod = `mesh-rd-p${process.pid}`;
 const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8', stdio: 'pipe' });
@@ -34,9 +34,10 @@ setTimeout(() => process.exit(2), 10_000);
 `;
 
 describe.skipIf(!root)('redirected connections', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'mesh-redirect-'));
+  let folder = '';
 
   beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'mesh-redirect-'));
     for (const namespace of [client, pod]) ip('netns', 'add', namespace);
     ip('link', 'add', 'eth0', 'netns', pod, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', client);
     for (const [namespace, last] of [
