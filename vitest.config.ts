@@ -10,7 +10,9 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{cli,proxy,control,inject,protocol,kube,local,templates,examples,scripts,bench}/**/*.test.ts'],
+          include: [
+            '{cli,proxy,control,image,inject,protocol,kube,local,templates,examples,scripts,bench}/**/*.test.ts',
+          ],
           testTimeout: 20_000,
           hookTimeout: 30_000,
         },

@@ -1,13 +1,10 @@
 /** The control plane's Deployment and Service. */
 import type { KubeObject } from '../kube/types.ts';
 import { controlName, imageRoot } from '../protocol/names.ts';
-import { controlAdminPort, discoveryPort, identityPort, injectorPort } from '../protocol/ports.ts';
+import { controlAdminPort, controlUid, discoveryPort, identityPort, injectorPort } from '../protocol/ports.ts';
 import type { InstallOptions } from './index.ts';
 
 type Labels = Record<string, string>;
-
-/** Not the proxy's user: redirect rules tell the two apart. */
-const controlUid = 2103;
 
 export function controlDeployment(options: InstallOptions, labels: Labels, selector: Labels): KubeObject {
   const fieldRef = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } });
