@@ -2,6 +2,7 @@
 import type { KubeObject } from '../kube/types.ts';
 import { controlName, imageRoot } from '../protocol/names.ts';
 import { controlAdminPort, controlUid, discoveryPort, identityPort, injectorPort } from '../protocol/ports.ts';
+import { haReplicas, spread } from './availability.ts';
 import type { InstallOptions } from './index.ts';
 
 type Labels = Record<string, string>;
@@ -45,7 +46,9 @@ export function controlDeployment(options: InstallOptions, labels: Labels, selec
     kind: 'Deployment',
     metadata: { name: controlName, namespace: options.namespace, labels },
     spec: {
-      replicas: 1,
+      replicas: options.ha ? haReplicas : 1,
+      // A new replica serves before an old one goes.
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
       selector: { matchLabels: selector },
       template: {
         metadata: { labels },
@@ -58,6 +61,10 @@ export function controlDeployment(options: InstallOptions, labels: Labels, selec
             seccompProfile: { type: 'RuntimeDefault' },
           },
           nodeSelector: { 'kubernetes.io/os': 'linux' },
+          ...(options.ha ? { affinity: spread(selector) } : {}),
+          ...(options.imagePullSecrets.length > 0
+            ? { imagePullSecrets: options.imagePullSecrets.map((name) => ({ name })) }
+            : {}),
           containers: [container],
         },
       },
