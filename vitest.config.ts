@@ -1,8 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Two projects: `unit` sits beside the code and needs nothing but Node; `system` needs root (network
- * namespaces, nft) and real programs, and runs one file at a time so that measurements do not fight.
+ * Three projects: `unit` sits beside the code and needs nothing but Node; `system` needs root (network
+ * namespaces, nft) and real programs, and runs one file at a time so that measurements do not fight; `cluster` needs a
+ * Kubernetes cluster and is run by `npm run test:cluster` alone.
  */
 export default defineConfig({
   test: {
@@ -21,7 +22,17 @@ export default defineConfig({
         test: {
           name: 'system',
           include: ['test/**/*.test.ts'],
+          exclude: ['test/cluster/**'],
           testTimeout: 120_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'cluster',
+          include: ['test/cluster/**/*.test.ts'],
+          testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,
         },

@@ -11,7 +11,11 @@ const oldestMinor = 29;
 
 /** @throws CliError `namespace-terminating`, `kubernetes-too-old`, `forbidden` */
 export async function preflight(kube: KubeClient, objects: readonly KubeObject[]): Promise<void> {
-  const [namespace] = await Promise.all([kube.find(resources.namespaces, controlNamespace), refuseOld(kube)]);
+  await refuseOld(kube);
+  // Everyone is an administrator of the local mesh.
+  const missing = kube.local ? [] : await missingRights(kube, objects);
+  if (missing.length > 0) throw forbidden(kube, missing);
+  const namespace = await kube.find(resources.namespaces, controlNamespace);
   if (namespace?.metadata.deletionTimestamp) {
     throw new CliError({
       code: 'namespace-terminating',
@@ -19,11 +23,7 @@ export async function preflight(kube: KubeClient, objects: readonly KubeObject[]
       fix: `Wait until \`kubectl get namespace ${controlNamespace}\` no longer finds it, then install again.`,
     });
   }
-  // Everyone is an administrator of the local mesh.
-  if (kube.local) return;
-  const missing = await missingRights(kube, objects);
-  if (missing.length > 0) throw forbidden(kube, missing);
-  await refuseGrants(kube, objects);
+  if (!kube.local) await refuseGrants(kube, objects);
 }
 
 async function refuseOld(kube: KubeClient): Promise<void> {

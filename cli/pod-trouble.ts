@@ -4,6 +4,8 @@ import type { Json, KubeObject } from '../kube/types.ts';
 export interface Trouble {
   message: string;
   fix?: string;
+  /** Nothing is wrong yet; the newest event of the pod may say what takes so long. */
+  starting?: true;
 }
 
 const longest = 300;
@@ -79,8 +81,19 @@ export function troubleOf(pod: KubeObject): Trouble {
     };
   }
   const creating = statuses.find((one) => one.state?.waiting?.reason);
-  if (creating) return { message: `pod ${name}: container ${creating.name} is in ${creating.state.waiting.reason}` };
+  if (creating) {
+    const { reason } = creating.state.waiting;
+    return { message: `pod ${name}: container ${creating.name} is in ${reason}`, starting: true };
+  }
   return { message: `pod ${name} is ${pod.status?.phase ?? 'Pending'}, not ready yet` };
+}
+
+/** The newest of a pod's events, in one line. */
+export function newestEvent(events: readonly KubeObject[]): string | undefined {
+  const time = (event: KubeObject): string =>
+    event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp ?? '';
+  const [newest] = [...events].sort((a, b) => (time(a) < time(b) ? 1 : -1));
+  return newest && short(newest.message);
 }
 
 /** Why a Deployment has no pods at all: a quota, an admission rule. */

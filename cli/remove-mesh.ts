@@ -48,9 +48,9 @@ export async function removeMesh(
   signal: AbortSignal,
   waiting: (on: string) => void,
 ): Promise<void> {
-  for (const { type, object } of found) {
+  for (const one of found) {
     signal.throwIfAborted();
-    await remove(kube, type, object);
+    await removeFound(kube, one);
   }
   const deadline = performance.now() + namespaceTimeoutMs;
   let said = '';
@@ -72,16 +72,24 @@ export async function removeMesh(
   }
   // Only now: a control plane that still runs would write them again.
   const bundles = await kube.list(resources.configMaps, { fieldSelector: `metadata.name=${trustBundleConfigMap}` });
-  await Promise.all(bundles.map((object) => remove(kube, resources.configMaps, object)));
+  await Promise.all(bundles.map((object) => removeFound(kube, { type: resources.configMaps, object })));
 }
 
-async function remove(kube: KubeClient, type: ResourceType, { metadata }: KubeObject): Promise<void> {
+async function removeFound(kube: KubeClient, { type, object }: Found): Promise<void> {
   try {
-    await kube.delete(type, metadata.name!, metadata.namespace);
+    await kube.delete(type, object.metadata.name!, object.metadata.namespace);
   } catch (error) {
     // Gone with its namespace, or with its owner.
     if (!(error instanceof KubeError) || error.status !== 404) throw error;
   }
+}
+
+/** Deletes what an install with other options made and this one does not have; false where there was nothing. */
+export async function prune(kube: KubeClient, wanted: readonly KubeObject[]): Promise<boolean> {
+  const kept = new Set(wanted.map(({ kind, metadata }) => `${kind}/${metadata.name}`));
+  const stale = (await installed(kube)).filter(({ object }) => !kept.has(`${object.kind}/${object.metadata.name}`));
+  for (const one of stale) await removeFound(kube, one);
+  return stale.length > 0;
 }
 
 /** What the namespace controller waits for, in its own words. */

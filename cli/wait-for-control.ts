@@ -6,18 +6,20 @@ import type { KubeObject } from '../kube/types.ts';
 import { controlName, controlNamespace } from '../protocol/names.ts';
 import { isReadyPod } from './control-api.ts';
 import { CliError, exitCode } from './errors.ts';
-import { deploymentTrouble, type Trouble, troubleOf } from './pod-trouble.ts';
+import { deploymentTrouble, newestEvent, type Trouble, troubleOf } from './pod-trouble.ts';
 
 const namespace = controlNamespace;
 const quietMs = 3_000;
 
-/** The Deployment has rolled out this very generation. */
+/** The Deployment has rolled out this very generation: all its replicas are new ones, and available. */
 export function isRolledOut(deployment: KubeObject): boolean {
   const { status, spec, metadata } = deployment;
   const wanted = spec?.replicas ?? 1;
   return (
     (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0) &&
     (status?.updatedReplicas ?? 0) >= wanted &&
+    // Until the last old replica has gone it may be the one that is available.
+    (status?.replicas ?? 0) <= (status?.updatedReplicas ?? 0) &&
     (status?.availableReplicas ?? 0) >= wanted
   );
 }
@@ -30,7 +32,13 @@ export async function controlTrouble(kube: KubeClient, deployment: KubeObject | 
   const [newest] = pods
     .filter((pod) => !isReadyPod(pod) && !pod.metadata.deletionTimestamp)
     .sort((a, b) => (a.metadata.creationTimestamp! < b.metadata.creationTimestamp! ? 1 : -1));
-  if (newest) return troubleOf(newest);
+  if (newest) {
+    const trouble = troubleOf(newest);
+    if (!trouble.starting) return trouble;
+    const fieldSelector = `involvedObject.uid=${newest.metadata.uid}`;
+    const event = newestEvent(await kube.list(resources.events, { namespace, fieldSelector }));
+    return event ? { message: `${trouble.message}: ${event}` } : trouble;
+  }
   const refused = deploymentTrouble(deployment);
   if (refused) return refused;
   return { message: pods.length === 0 ? 'it has no pod yet' : 'its last pod is being counted' };

@@ -15,6 +15,7 @@ export async function portForward(transport: Transport, namespace: string, pod: 
     endpoint.server.replace(/^http/, 'ws').replace(/\/$/, '') + pathOf(resources.pods, namespace, pod, 'portforward');
   const socket = new WebSocket(`${url}?ports=${port}`, ['v4.channel.k8s.io'], {
     ...transport.tls,
+    agent: transport.agent,
     headers: (await endpoint.headers()) as Record<string, string>,
     handshakeTimeout: endpoint.timeoutMs,
     perMessageDeflate: false,

@@ -15,16 +15,28 @@ function ports(variable: string): string[] {
   return given;
 }
 
-const rules = redirectRules({
+const given = {
   skipInbound: ports('MESH_INIT_SKIP_INBOUND_PORTS'),
   skipOutbound: ports('MESH_INIT_SKIP_OUTBOUND_PORTS'),
-});
-const result = spawnSync('nft', ['-f', '-'], {
-  input: rules,
-  encoding: 'utf8',
-  env: { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
-});
-if (result.error) fail(`cannot run nft (${result.error.message}); the image or machine needs the package nftables`);
+};
+
+function apply(listeningOnly: boolean): { status: number | null; stderr: string } {
+  const result = spawnSync('nft', ['-f', '-'], {
+    input: redirectRules({ ...given, listeningOnly }),
+    encoding: 'utf8',
+    env: { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
+  });
+  if (result.error) fail(`cannot run nft (${result.error.message}); the image or machine needs the package nftables`);
+  return result;
+}
+
+let result = apply(true);
+// ENOENT is how a kernel says that it lacks an expression.
+if (result.status !== 0 && /No such file or directory|not supported/i.test(result.stderr)) {
+  result = apply(false);
+  if (result.status === 0)
+    process.stderr.write('mesh-init: this kernel lacks nft_socket: TCP probes of closed ports will succeed\n');
+}
 if (result.status !== 0) {
   const denied = /not permitted|permission/i.test(result.stderr);
   fail(

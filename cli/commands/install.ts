@@ -101,6 +101,8 @@ async function install(flags: Flags, context: Context): Promise<void> {
       const after = await kube.apply(object, { fieldManager: 'mesh', force: true });
       changed ||= before.get(keyOf(object)) !== after.metadata.resourceVersion;
     }
+    const { prune } = await import('../remove-mesh.ts');
+    changed = (await prune(kube, objects)) || changed;
     status.done();
     const { waitForControl } = await import('../wait-for-control.ts');
     await status.start(`Waiting for deploy/${controlName}`);

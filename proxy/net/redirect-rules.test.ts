@@ -2,14 +2,16 @@ import { expect, test } from 'vitest';
 import { isPortRange, redirectRules } from './redirect-rules.ts';
 
 test('the rules leave the proxy, loopback, HBONE, admin and skipped ports alone', () => {
-  expect(redirectRules({ skipInbound: ['22', '9000-9010'], skipOutbound: ['5432'] })).toMatchInlineSnapshot(`
+  expect(
+    redirectRules({ skipInbound: ['22', '9000-9010'], skipOutbound: ['5432'], listeningOnly: true }),
+  ).toMatchInlineSnapshot(`
     "table inet mesh
     delete table inet mesh
     table inet mesh {
       chain inbound {
         type nat hook prerouting priority dstnat; policy accept;
         tcp dport { 15008, 4191, 22, 9000-9010 } return
-        meta l4proto tcp redirect to :4143
+        meta l4proto tcp socket transparent { 0, 1 } redirect to :4143
       }
       chain outbound {
         type nat hook output priority -100; policy accept;
@@ -23,6 +25,12 @@ test('the rules leave the proxy, loopback, HBONE, admin and skipped ports alone'
     }
     "
   `);
+});
+
+test('without nft_socket in the kernel every inbound connection is redirected', () => {
+  const rules = redirectRules({ skipInbound: [], skipOutbound: [], listeningOnly: false });
+  expect(rules).toContain('    meta l4proto tcp redirect to :4143\n');
+  expect(rules).not.toContain('socket');
 });
 
 test.each(['80', '1-65535', '1000-2000'])('%s is a port range', (text) => expect(isPortRange(text)).toBe(true));

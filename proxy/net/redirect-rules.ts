@@ -5,6 +5,11 @@ export interface RedirectOptions {
   /** Ports or ranges (`80`, `1000-2000`) that the proxy never sees. */
   skipInbound: readonly string[];
   skipOutbound: readonly string[];
+  /**
+   * Brings inbound connections to the proxy only where the application listens, so that a closed port stays closed:
+   * a TCP probe of it fails as it must. Needs the kernel's nft_socket (Linux 4.18, but some builds leave it out).
+   */
+  listeningOnly: boolean;
 }
 
 /** Whether a text is a port or an ascending range of ports. */
@@ -18,6 +23,8 @@ export function isPortRange(text: string): boolean {
 /** A whole nft script; applying it again replaces what it made before, in one transaction. */
 export function redirectRules(options: RedirectOptions): string {
   const inbound = [String(hbonePort), String(adminPort), ...options.skipInbound].join(', ');
+  // A listener is transparent or it is not; where there is none, the expression matches nothing.
+  const listening = options.listeningOnly ? 'socket transparent { 0, 1 } ' : '';
   const skipOutbound =
     options.skipOutbound.length > 0 ? `    tcp dport { ${options.skipOutbound.join(', ')} } return\n` : '';
   return `table inet mesh
@@ -26,7 +33,7 @@ table inet mesh {
   chain inbound {
     type nat hook prerouting priority dstnat; policy accept;
     tcp dport { ${inbound} } return
-    meta l4proto tcp redirect to :${inboundPort}
+    meta l4proto tcp ${listening}redirect to :${inboundPort}
   }
   chain outbound {
     type nat hook output priority -100; policy accept;

@@ -23,6 +23,8 @@ const server = createServer((socket) => {
   process.stdout.write(String(originalDestination(socket)));
   process.exit(0);
 });
+// The application; without it an inbound connection would not be redirected.
+createServer().listen(8080, '::').unref();
 server.listen(${port}, '::', () => {
   const script = \`require('net').connect(\${target}, '\${host}').on('error', (e) => { console.error(e.message); process.exit(1); })\`;
   spawn('ip', ['netns', 'exec', namespace, process.execPath, '-e', script], { stdio: 'inherit' }).on('exit', () =>
@@ -74,4 +76,18 @@ describe.skipIf(!root)('redirected connections', () => {
     });
     expect(out).toBe(expected);
   });
+
+  it.each(['10.9.9.2', 'fd09::2'])(
+    'to a port where nothing listens are refused, not taken by the proxy: %s',
+    (host) => {
+      const script = join(folder, 'closed.ts');
+      writeFileSync(script, listener(4143));
+      expect(() =>
+        execFileSync('ip', ['netns', 'exec', pod, process.execPath, ...node, script, client, host, '8081'], {
+          encoding: 'utf8',
+          stdio: 'pipe',
+        }),
+      ).toThrow(/ECONNREFUSED/);
+    },
+  );
 });
