@@ -15,32 +15,27 @@ function ports(variable: string): string[] {
   return given;
 }
 
-const given = {
-  skipInbound: ports('MESH_INIT_SKIP_INBOUND_PORTS'),
-  skipOutbound: ports('MESH_INIT_SKIP_OUTBOUND_PORTS'),
-};
-
-function apply(listeningOnly: boolean): { status: number | null; stderr: string } {
-  const result = spawnSync('nft', ['-f', '-'], {
-    input: redirectRules({ ...given, listeningOnly }),
+const skipInbound = ports('MESH_INIT_SKIP_INBOUND_PORTS');
+const skipOutbound = ports('MESH_INIT_SKIP_OUTBOUND_PORTS');
+const write = (listeningOnly: boolean) =>
+  spawnSync('nft', ['-f', '-'], {
+    input: redirectRules({ skipInbound, skipOutbound, listeningOnly }),
     encoding: 'utf8',
     env: { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
   });
-  if (result.error) fail(`cannot run nft (${result.error.message}); the image or machine needs the package nftables`);
-  return result;
-}
+const denied = (stderr: string) => /not permitted|permission/i.test(stderr);
 
-let result = apply(true);
-// ENOENT is how a kernel says that it lacks an expression.
-if (result.status !== 0 && /No such file or directory|not supported/i.test(result.stderr)) {
-  result = apply(false);
+let result = write(true);
+if (!result.error && result.status !== 0 && !denied(result.stderr)) {
+  const first = result.stderr.trim();
+  result = write(false);
   if (result.status === 0)
-    process.stderr.write('mesh-init: this kernel lacks nft_socket: TCP probes of closed ports will succeed\n');
+    process.stderr.write(`mesh-init: TCP probes find the proxy's port open before the application's: ${first}\n`);
 }
+if (result.error) fail(`cannot run nft (${result.error.message}); the image or machine needs the package nftables`);
 if (result.status !== 0) {
-  const denied = /not permitted|permission/i.test(result.stderr);
   fail(
-    denied
+    denied(result.stderr)
       ? 'not allowed to write nft rules; the container needs the capability NET_ADMIN'
       : `nft refused the rules: ${result.stderr.trim()}`,
   );

@@ -6,8 +6,8 @@ export interface RedirectOptions {
   skipInbound: readonly string[];
   skipOutbound: readonly string[];
   /**
-   * Brings inbound connections to the proxy only where the application listens, so that a closed port stays closed:
-   * a TCP probe of it fails as it must. Needs the kernel's nft_socket (Linux 4.18, but some builds leave it out).
+   * Redirects only where the application listens: else a connection is refused as it would be without the mesh, and a
+   * TCP probe does not take the proxy for the application. Needs the kernel's nft_socket.
    */
   listeningOnly: boolean;
 }
@@ -23,17 +23,17 @@ export function isPortRange(text: string): boolean {
 /** A whole nft script; applying it again replaces what it made before, in one transaction. */
 export function redirectRules(options: RedirectOptions): string {
   const inbound = [String(hbonePort), String(adminPort), ...options.skipInbound].join(', ');
-  // A listener is transparent or it is not; where there is none, the expression matches nothing.
-  const listening = options.listeningOnly ? 'socket transparent { 0, 1 } ' : '';
   const skipOutbound =
     options.skipOutbound.length > 0 ? `    tcp dport { ${options.skipOutbound.join(', ')} } return\n` : '';
+  // Not `socket wildcard`: it says nothing of a socket in TIME_WAIT, and a connection that takes its place would pass by.
+  const listening = options.listeningOnly ? ' socket transparent { 0, 1 }' : '';
   return `table inet mesh
 delete table inet mesh
 table inet mesh {
   chain inbound {
     type nat hook prerouting priority dstnat; policy accept;
     tcp dport { ${inbound} } return
-    meta l4proto tcp ${listening}redirect to :${inboundPort}
+    meta l4proto tcp${listening} redirect to :${inboundPort}
   }
   chain outbound {
     type nat hook output priority -100; policy accept;

@@ -101,13 +101,13 @@ describe('an install that cannot work', () => {
     const file = join(import.meta.dirname, 'unreachable.kubeconfig');
     const { exitCode, stderr } = await cluster.run(['install', '--kubeconfig', file]);
     expect(exitCode).toBe(4);
-    expect(stderr).toMatch(/"nowhere" \(https:\/\/127\.0\.0\.1:1\) does not answer: .*connection refused/);
+    expect(stderr).toMatch(/"nowhere".*127\.0\.0\.1:1.*connection refused/);
   });
 
   it('says what a broken image waits for, and a second try succeeds', async () => {
     const { exitCode, stderr } = await cluster.run(['install', '--image', '127.0.0.1:1/nothing:1', '--wait', '6s']);
     expect(exitCode).toBe(5);
-    expect(stderr).toMatch(/image 127\.0\.0\.1:1\/nothing:1 cannot be pulled/);
+    expect(stderr).toMatch(/(ErrImagePull|ImagePullBackOff).*127\.0\.0\.1:1\/nothing:1/);
     expect(stderr).toContain('errors#control-timeout');
     expect(await cluster.install()).toContain('is installed');
     expect((await control()).status.readyReplicas).toBe(1);
@@ -122,7 +122,7 @@ describe('an install that cannot work', () => {
       '8s',
     ]);
     expect(exitCode).toBe(5);
-    expect(stderr).toMatch(/exit code 1: .*MESH_CONTROL_LOG_LEVEL: "loud"/);
+    expect(stderr).toMatch(/exit (code )?1\b.*MESH_CONTROL_LOG_LEVEL: "loud"/);
     // The replica before it has gone on serving.
     expect((await control()).status.readyReplicas).toBe(1);
     expect(await cluster.install()).toContain('is installed');

@@ -1,5 +1,5 @@
 /** Redirect rules and original destinations in a pair of namespaces of their own. Needs root, nft and ip. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -13,18 +13,17 @@ const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8', s
 const project = resolve(import.meta.dirname, '../..');
 const node = ['--disable-warning=ExperimentalWarning'];
 
-/** Accepts one connection on a port in the pod's namespace and tells where it was meant to go. */
+/** With an application on port 8080, accepts one connection on a port in the pod's namespace and tells where it was meant to go. */
 const listener = (port: number) => `
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { originalDestination } from ${JSON.stringify(`${project}/proxy/net/original-destination.ts`)};
 const [namespace, host, target] = process.argv.slice(2);
+createServer((socket) => socket.destroy()).listen(8080, '::');
 const server = createServer((socket) => {
   process.stdout.write(String(originalDestination(socket)));
   process.exit(0);
 });
-// The application; without it an inbound connection would not be redirected.
-createServer().listen(8080, '::').unref();
 server.listen(${port}, '::', () => {
   const script = \`require('net').connect(\${target}, '\${host}').on('error', (e) => { console.error(e.message); process.exit(1); })\`;
   spawn('ip', ['netns', 'exec', namespace, process.execPath, '-e', script], { stdio: 'inherit' }).on('exit', () =>
@@ -77,17 +76,16 @@ describe.skipIf(!root)('redirected connections', () => {
     expect(out).toBe(expected);
   });
 
-  it.each(['10.9.9.2', 'fd09::2'])(
-    'to a port where nothing listens are refused, not taken by the proxy: %s',
-    (host) => {
-      const script = join(folder, 'closed.ts');
-      writeFileSync(script, listener(4143));
-      expect(() =>
-        execFileSync('ip', ['netns', 'exec', pod, process.execPath, ...node, script, client, host, '8081'], {
-          encoding: 'utf8',
-          stdio: 'pipe',
-        }),
-      ).toThrow(/ECONNREFUSED/);
-    },
-  );
+  it.each(['10.9.9.2', 'fd09::2'])('a port of %s where no application listens is closed', (host) => {
+    const script = join(folder, 'closed.ts');
+    const dial = `import { connect } from 'node:net';
+      connect(8081, '${host}').on('connect', () => process.stdout.write('open'))
+        .on('error', (error) => process.stdout.write(error.code)).on('close', () => process.exit(0));`;
+    writeFileSync(script, dial);
+    // The proxy's own port is open all the while.
+    const proxy = `require('net').createServer().listen(4143, '::', () => console.log('listening'))`;
+    const pair = `ip netns exec ${pod} ${process.execPath} -e "${proxy}" | { read line; ip netns exec ${client} ${process.execPath} ${script}; kill 0; }`;
+    const out = spawnSync('setsid', ['sh', '-c', pair], { encoding: 'utf8', timeout: 20_000 }).stdout;
+    expect(out).toBe('ECONNREFUSED');
+  });
 });
