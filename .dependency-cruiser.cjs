@@ -5,7 +5,7 @@ const part = (name, allowed, comment) => ({
   severity: 'error',
   from: { path: `^${name}/`, pathNot: '\\.test\\.ts$' },
   to: {
-    path: '^(bin|cli|proxy|control|inject|protocol|kube|local|templates|web|bench|examples|test|scripts)/',
+    path: '^(bin|cli|proxy|control|image|inject|protocol|kube|local|templates|web|bench|examples|test|scripts)/',
     pathNot: `^(${[name, ...allowed].join('|')})/`,
   },
 });
@@ -15,6 +15,7 @@ module.exports = {
     part('protocol', [], 'values and messages only: imports nothing'),
     part('proxy', ['protocol'], 'the data plane stands alone'),
     part('inject', ['protocol'], 'a pure function'),
+    part('image', ['protocol'], 'packs what the build made'),
     part('kube', ['protocol'], 'the client knows nothing of the mesh'),
     part('templates', ['protocol', 'kube'], 'typed objects'),
     part('control', ['kube', 'inject', 'protocol'], 'runs the same on every cluster'),

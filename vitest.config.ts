@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 /**
  * `unit` sits beside the code and needs nothing but Node; `system` needs root (network namespaces, nft) and real
  * programs, and runs one file at a time so that measurements do not fight; `soak` takes minutes, mostly waiting, so its
- * files run side by side.
+ * files run side by side; `cluster` needs a Kubernetes cluster and is run by `npm run test:cluster` alone.
  */
 export default defineConfig({
   test: {
@@ -11,7 +11,9 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{cli,proxy,control,inject,protocol,kube,local,templates,examples,scripts,bench}/**/*.test.ts'],
+          include: [
+            '{cli,proxy,control,image,inject,protocol,kube,local,templates,examples,scripts,bench}/**/*.test.ts',
+          ],
           testTimeout: 20_000,
           hookTimeout: 30_000,
         },
@@ -27,6 +29,15 @@ export default defineConfig({
       },
       {
         test: { name: 'soak', include: ['test/soak/*.test.ts'], testTimeout: 900_000, hookTimeout: 180_000 },
+      },
+      {
+        test: {
+          name: 'cluster',
+          include: ['test/cluster/**/*.test.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+        },
       },
     ],
   },

@@ -88,6 +88,7 @@ export async function connectKube(globals: GlobalOptions, _io: Io, env: Io['env'
     as: globals.as,
     asGroup: globals.asGroup,
     timeoutMs,
+    proxyEnv: proxyEnv(env),
     local: local || files.includes(paths.kubeconfig),
   }).catch((error: Error) => {
     throw new CliError({
@@ -107,6 +108,17 @@ export async function connectKube(globals: GlobalOptions, _io: Io, env: Io['env'
     kube.close();
     throw toCliError(error, kube);
   }
+}
+
+/** As kubectl: names in capitals or small letters, and never a proxy for the local mesh's own address. */
+function proxyEnv(env: Io['env']): NodeJS.ProcessEnv {
+  const names = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'];
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = env[name] ?? env[name.toLowerCase()];
+      return value ? [[name, value]] : [];
+    }),
+  );
 }
 
 /** A failed call in the words of the CLI; anything that is not a KubeError comes back as it is. */

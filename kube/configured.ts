@@ -1,6 +1,7 @@
-/** The client of a kubeconfig, read as kubectl reads it (by @kubernetes/client-node, loaded only here). */
-import { KubeConfig } from '@kubernetes/client-node/dist/config.js';
+/** The client of a kubeconfig, with credentials as kubectl takes them (by @kubernetes/client-node, loaded only here). */
+import { readFile } from 'node:fs/promises';
 import type { KubeClient } from './client.ts';
+import { type ChosenContext, readKubeconfig } from './kubeconfig.ts';
 import { RestClient } from './rest-client.ts';
 
 export interface ConfiguredOptions {
@@ -13,57 +14,68 @@ export interface ConfiguredOptions {
   timeoutMs: number;
   /** Whether the files are those of the local mesh. */
   local: boolean;
+  /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY, where the environment has them. */
+  proxyEnv?: NodeJS.ProcessEnv;
 }
 
-/** @throws Error naming the file or context that is wrong */
+interface Credentials {
+  headers: Record<string, string>;
+  auth?: string;
+  ca?: string | Buffer;
+  cert?: string | Buffer;
+  key?: string | Buffer;
+}
+
+/** @throws Error naming the file, context or credential plugin that is wrong */
 export async function createConfiguredClient(options: ConfiguredOptions): Promise<KubeClient> {
-  const config = new KubeConfig();
-  const [first, ...others] = options.files;
-  config.loadFromFile(first!);
-  for (const file of others) {
-    const more = new KubeConfig();
-    more.loadFromFile(file);
-    config.mergeConfig(more);
-  }
-  if (options.context) config.setCurrentContext(options.context);
-  const context = config.getContextObject(config.getCurrentContext());
-  if (!context) {
-    const known = config.getContexts().map((one) => one.name);
-    if (!config.getCurrentContext()) throw new Error(`there is no current context in ${options.files.join(', ')}`);
-    throw new Error(
-      `context "${config.getCurrentContext()}" is not in ${options.files.join(', ')}${known.length > 0 ? `; there are ${known.join(', ')}` : ''}`,
-    );
-  }
-  const cluster = config.getCluster(context.cluster);
-  if (!cluster)
-    throw new Error(
-      `context "${context.name}" names cluster "${context.cluster}", which is not in ${options.files.join(', ')}`,
-    );
-  const tls: { cert?: string | Buffer; key?: string | Buffer; ca?: string | Buffer; headers?: Record<string, string> } =
-    {};
-  const applied = { headers: {} as Record<string, string>, ...tls };
-  await config.applyToHTTPSOptions(applied as never);
+  const chosen = readKubeconfig(options.files, options.context);
+  const { cluster } = chosen;
+  const { ca, cert, key } = await credentials(chosen);
   const fixed: Record<string, string | string[]> = {};
   if (options.as) fixed['Impersonate-User'] = options.as;
   if (options.asGroup?.length) fixed['Impersonate-Group'] = options.asGroup;
+  const proxyEnv = proxies(cluster.proxyUrl, options.proxyEnv);
   return new RestClient({
-    name: context.name,
+    name: chosen.name,
     local: options.local,
-    namespace: options.namespace ?? context.namespace ?? 'default',
+    namespace: options.namespace ?? chosen.namespace ?? 'default',
     endpoint: {
       server: cluster.server,
-      ...(applied.ca ? { ca: applied.ca } : {}),
-      ...(applied.cert ? { cert: applied.cert } : {}),
-      ...(applied.key ? { key: applied.key } : {}),
+      ...(ca ? { ca } : {}),
+      ...(cert ? { cert } : {}),
+      ...(key ? { key } : {}),
       ...(cluster.skipTLSVerify ? { insecure: true } : {}),
       ...(cluster.tlsServerName ? { serverName: cluster.tlsServerName } : {}),
-      // Asked for each call: exec plugins and token files renew what they give.
+      ...(proxyEnv ? { proxyEnv } : {}),
+      // Asked for each call: credential plugins and token files renew what they give.
       headers: async () => {
-        const fresh = { headers: {} as Record<string, string> };
-        await config.applyToHTTPSOptions(fresh as never);
-        return { ...fresh.headers, ...fixed };
+        const { headers, auth } = await credentials(chosen);
+        const basic = auth ? { Authorization: `Basic ${Buffer.from(auth).toString('base64')}` } : {};
+        return { ...basic, ...headers, ...fixed };
       },
       timeoutMs: options.timeoutMs,
     },
   });
+}
+
+async function credentials({ config, plugin, tokenFile }: ChosenContext): Promise<Credentials> {
+  const given: Credentials = { headers: {} };
+  try {
+    await config.applyToHTTPSOptions(given as never);
+  } catch (error) {
+    if (!plugin) throw error;
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    const why = missing ? 'is not installed' : `failed: ${(error as Error).message.trim()}`;
+    const hint = missing && plugin.installHint ? ` (${plugin.installHint.trim().replaceAll(/\s+/g, ' ')})` : '';
+    throw new Error(`the credential plugin ${plugin.command} ${why}${hint}`, { cause: error });
+  }
+  if (tokenFile) given.headers.Authorization = `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}`;
+  return given;
+}
+
+/** `proxy-url` of the cluster, else what the environment says. @throws Error for a kind of proxy that is not spoken */
+function proxies(url: string | undefined, env: NodeJS.ProcessEnv | undefined): NodeJS.ProcessEnv | undefined {
+  if (url === undefined || url === '') return env;
+  if (!/^https?:/.test(url)) throw new Error(`proxy-url ${url} is no http or https proxy`);
+  return { HTTP_PROXY: url, HTTPS_PROXY: url };
 }

@@ -7,6 +7,9 @@ import type { Json, KubeObject, ResourceType, WatchEvent } from './types.ts';
 
 const firstRetryMs = 200;
 const lastRetryMs = 15_000;
+const shortMs = 1_000;
+/** An API server sends a bookmark every minute: silent for longer, it is gone, and nothing else may ever tell. */
+const silentMs = 150_000;
 
 export class ListWatch<T extends KubeObject> implements Informer<T> {
   readonly #transport: Transport;
@@ -15,12 +18,14 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
   readonly #objects = new Map<string, T>();
   readonly #listeners: ((event: WatchEvent<T>) => void)[] = [];
   readonly #abort = new AbortController();
+  readonly #silentMs: number;
   readonly synced: Promise<void>;
   #version = '';
   #failures = 0;
   #firstList: () => void = () => {};
 
-  constructor(transport: Transport, type: ResourceType, options: ListOptions) {
+  constructor(transport: Transport, type: ResourceType, options: ListOptions, silentLimitMs = silentMs) {
+    this.#silentMs = silentLimitMs;
     this.#transport = transport;
     this.#type = type;
     this.#options = options;
@@ -51,7 +56,10 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
     while (!this.#abort.signal.aborted) {
       try {
         if (this.#version === '') await this.#list();
+        const began = performance.now();
         await this.#watch();
+        // One that ends at once was cut off by something in between: asking on without a pause would be a busy loop.
+        if (performance.now() - began < shortMs) throw new KubeError(0, 'ShortWatch', 'the watch ended at once');
         this.#failures = 0;
       } catch (error) {
         if (this.#abort.signal.aborted) return;
@@ -104,16 +112,24 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
       });
     const response = await this.#transport.open({ method: 'GET', path, stream: true, signal: this.#abort.signal });
     const lines = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY });
-    for await (const line of lines) {
-      if (line === '') continue;
-      const event = JSON.parse(line) as WatchEvent<T>;
-      if (event.type === 'ERROR') {
-        const status = event.object as Json;
-        throw new KubeError(status.code ?? 0, status.reason ?? 'Unknown', status.message ?? 'the watch failed');
-      }
-      if (event.type !== 'BOOKMARK') this.#apply(event.type, event.object);
-      this.#version = event.object.metadata.resourceVersion ?? this.#version;
+    // However the connection ends, and whether anyone tells: the loop below must end with it.
+    response.on('close', () => lines.close());
+    const silence = setTimeout(() => response.destroy(), this.#silentMs);
+    response.on('data', () => silence.refresh());
+    try {
+      for await (const line of lines) if (line !== '') this.#take(JSON.parse(line) as WatchEvent<T>);
+    } finally {
+      clearTimeout(silence);
     }
+  }
+
+  #take(event: WatchEvent<T>): void {
+    if (event.type === 'ERROR') {
+      const status = event.object as Json;
+      throw new KubeError(status.code ?? 0, status.reason ?? 'Unknown', status.message ?? 'the watch failed');
+    }
+    if (event.type !== 'BOOKMARK') this.#apply(event.type, event.object);
+    this.#version = event.object.metadata.resourceVersion ?? this.#version;
   }
 
   #apply(type: 'ADDED' | 'MODIFIED' | 'DELETED', object: T): void {

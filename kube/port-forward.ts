@@ -15,9 +15,36 @@ export async function portForward(transport: Transport, namespace: string, pod: 
     endpoint.server.replace(/^http/, 'ws').replace(/\/$/, '') + pathOf(resources.pods, namespace, pod, 'portforward');
   const socket = new WebSocket(`${url}?ports=${port}`, ['v4.channel.k8s.io'], {
     ...transport.tls,
+    agent: transport.agent,
     headers: (await endpoint.headers()) as Record<string, string>,
     handshakeTimeout: endpoint.timeoutMs,
     perMessageDeflate: false,
+  });
+  const duplex = new Duplex({
+    allowHalfOpen: false,
+    read: () => socket.resume(),
+    write: (chunk: Buffer, _encoding, done) =>
+      socket.send(Buffer.concat([Buffer.from([dataChannel]), chunk]), (error) => done(error ?? null)),
+    final: (done) => {
+      socket.close();
+      done();
+    },
+    destroy: (error, done) => {
+      socket.terminate();
+      done(error);
+    },
+  });
+  const announced = [false, false];
+  // From the start: an API server sends its first messages together with the handshake's answer.
+  socket.on('message', (data: Buffer) => {
+    const channel = data[0]!;
+    // The first message of each channel repeats the port.
+    if (channel < 2 && !announced[channel]) announced[channel] = true;
+    else if (channel === errorChannel) {
+      const error = new KubeError(0, 'PortForward', data.toString('utf8', 1));
+      // Later: who asked for the connection must have it first, to listen for errors.
+      setImmediate(() => duplex.destroy(error));
+    } else if (channel === dataChannel && !duplex.push(data.subarray(1))) socket.pause();
   });
   await new Promise<void>((resolve, reject) => {
     socket.once('open', resolve);
@@ -34,28 +61,6 @@ export async function portForward(transport: Transport, namespace: string, pod: 
       );
       response.resume();
     });
-  });
-  const announced = [false, false];
-  const duplex = new Duplex({
-    allowHalfOpen: false,
-    read: () => socket.resume(),
-    write: (chunk: Buffer, _encoding, done) =>
-      socket.send(Buffer.concat([Buffer.from([dataChannel]), chunk]), (error) => done(error ?? null)),
-    final: (done) => {
-      socket.close();
-      done();
-    },
-    destroy: (error, done) => {
-      socket.terminate();
-      done(error);
-    },
-  });
-  socket.on('message', (data: Buffer) => {
-    const channel = data[0]!;
-    // The first message of each channel repeats the port.
-    if (channel < 2 && !announced[channel]) announced[channel] = true;
-    else if (channel === errorChannel) duplex.destroy(new KubeError(0, 'PortForward', data.toString('utf8', 1)));
-    else if (channel === dataChannel && !duplex.push(data.subarray(1))) socket.pause();
   });
   socket.on('close', () => duplex.push(null));
   socket.on('error', (error) => duplex.destroy(error));

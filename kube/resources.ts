@@ -27,6 +27,7 @@ export const resources = {
   endpointSlices: type('discovery.k8s.io', 'v1', 'EndpointSlice', 'endpointslices'),
   leases: type('coordination.k8s.io', 'v1', 'Lease', 'leases'),
   podDisruptionBudgets: type('policy', 'v1', 'PodDisruptionBudget', 'poddisruptionbudgets'),
+  networkPolicies: type('networking.k8s.io', 'v1', 'NetworkPolicy', 'networkpolicies'),
   roles: type('rbac.authorization.k8s.io', 'v1', 'Role', 'roles'),
   roleBindings: type('rbac.authorization.k8s.io', 'v1', 'RoleBinding', 'rolebindings'),
   clusterRoles: type('rbac.authorization.k8s.io', 'v1', 'ClusterRole', 'clusterroles', false),

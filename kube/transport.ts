@@ -14,6 +14,8 @@ export interface Endpoint {
   key?: string | Buffer;
   insecure?: boolean;
   serverName?: string;
+  /** HTTP_PROXY, HTTPS_PROXY, NO_PROXY: the proxy between here and the server. */
+  proxyEnv?: NodeJS.ProcessEnv;
   /** Headers of each call, e.g. Authorization; asked for each time since tokens are renewed. */
   headers(): Promise<Record<string, string | string[]>>;
   timeoutMs: number;
@@ -38,9 +40,16 @@ export class Transport {
 
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint;
+    const { proxyEnv } = endpoint;
+    const shared = { keepAlive: true, maxSockets: 64, ...(proxyEnv ? { proxyEnv } : {}) };
     this.#agent = endpoint.server.startsWith('https:')
-      ? new https.Agent({ keepAlive: true, maxSockets: 64, ...this.tls })
-      : new http.Agent({ keepAlive: true, maxSockets: 64 });
+      ? new https.Agent({ ...shared, ...this.tls })
+      : new http.Agent(shared);
+  }
+
+  /** For connections that are upgraded. */
+  get agent(): https.Agent | http.Agent {
+    return this.#agent;
   }
 
   get tls(): https.AgentOptions {

@@ -16,8 +16,9 @@ export const tokenAudience = 'mesh';
 export const defaultTrustDomain = 'cluster.local';
 export const clusterDomain = 'cluster.local';
 
-/** The one image of control plane, proxy, init step and example; its programs lie in /opt/mesh. */
+/** The one image of control plane, proxy and init step, and that of the example shop; their programs lie in /opt/mesh. */
 export const imageRepository = 'mesh.dev/mesh';
+export const exampleRepository = 'mesh.dev/shop';
 export const imageRoot = '/opt/mesh';
 
 /** Containers that injection adds. */

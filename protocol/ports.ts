@@ -1,4 +1,4 @@
-/** Ports and the user every part of the mesh agrees on. */
+/** Ports and the users every part of the mesh agrees on. */
 
 /** Where outbound connections of the application are redirected to; listens on loopback only. */
 export const outboundPort = 4140;
@@ -10,6 +10,8 @@ export const hbonePort = 15008;
 export const adminPort = 4191;
 /** The proxy runs as this user; its own traffic is not redirected. */
 export const proxyUid = 2102;
+/** The control plane's user. Not the proxy's: redirect rules tell the two apart. */
+export const controlUid = 2103;
 
 /** Control plane, port of the Service `mesh-control` and of its pods. */
 export const identityPort = 8080;

@@ -1,13 +1,11 @@
 /** The control plane's Deployment and Service. */
 import type { KubeObject } from '../kube/types.ts';
 import { controlName, imageRoot } from '../protocol/names.ts';
-import { controlAdminPort, discoveryPort, identityPort, injectorPort } from '../protocol/ports.ts';
+import { controlAdminPort, controlUid, discoveryPort, identityPort, injectorPort } from '../protocol/ports.ts';
+import { haReplicas, spread } from './availability.ts';
 import type { InstallOptions } from './index.ts';
 
 type Labels = Record<string, string>;
-
-/** Not the proxy's user: redirect rules tell the two apart. */
-const controlUid = 2103;
 
 export function controlDeployment(options: InstallOptions, labels: Labels, selector: Labels): KubeObject {
   const probe = (path: string) => ({ httpGet: { path, port: 'admin' }, periodSeconds: 5 });
@@ -51,7 +49,9 @@ export function controlDeployment(options: InstallOptions, labels: Labels, selec
     kind: 'Deployment',
     metadata: { name: controlName, namespace: options.namespace, labels },
     spec: {
-      replicas: 1,
+      replicas: options.ha ? haReplicas : 1,
+      // A new replica serves before an old one goes.
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
       selector: { matchLabels: selector },
       template: {
         metadata: { labels },
@@ -65,6 +65,10 @@ export function controlDeployment(options: InstallOptions, labels: Labels, selec
             seccompProfile: { type: 'RuntimeDefault' },
           },
           nodeSelector: { 'kubernetes.io/os': 'linux' },
+          ...(options.ha ? { affinity: spread(selector) } : {}),
+          ...(options.imagePullSecrets.length > 0
+            ? { imagePullSecrets: options.imagePullSecrets.map((name) => ({ name })) }
+            : {}),
           containers: [container],
         },
       },

@@ -8,6 +8,8 @@ const options: InstallOptions = {
   version: '0.1.0',
   namespace: 'mesh-system',
   trustDomain: 'cluster.local',
+  ha: false,
+  imagePullSecrets: [],
   controlEnv: {},
 };
 

@@ -1,7 +1,9 @@
 /** What `mesh install` applies. */
 import type { KubeObject } from '../kube/types.ts';
 import { controlName } from '../protocol/names.ts';
+import { disruptionBudget } from './availability.ts';
 import { controlDeployment, controlService } from './control.ts';
+import { controlNetworkPolicy } from './network-policy.ts';
 import { clusterRights, namespaceRights, serviceAccount } from './rbac.ts';
 import { injectorWebhook } from './webhook.ts';
 
@@ -11,6 +13,10 @@ export interface InstallOptions {
   version: string;
   namespace: string;
   trustDomain: string;
+  /** Three replicas that do not go at once. */
+  ha: boolean;
+  /** Secrets of the mesh's namespace that the image is pulled with. */
+  imagePullSecrets: string[];
   /** Extra environment of the control plane, e.g. MESH_CONTROL_CERTIFICATE_LIFETIME for tests. */
   controlEnv: Record<string, string>;
 }
@@ -27,11 +33,17 @@ export const renderInstall: RenderInstall = (options) => {
     'app.kubernetes.io/version': options.version,
   };
   return [
-    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } },
+    {
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name: namespace, labels: { ...labels, 'pod-security.kubernetes.io/enforce': 'restricted' } },
+    },
     serviceAccount(namespace, labels),
     ...clusterRights(namespace, labels),
     ...namespaceRights(namespace, labels),
+    controlNetworkPolicy(namespace, labels),
     controlService(namespace, labels, selector),
+    ...(options.ha ? [disruptionBudget(namespace, labels, selector)] : []),
     controlDeployment(options, labels, selector),
     injectorWebhook(namespace, labels),
   ];

@@ -5,7 +5,8 @@ import type { ControlStatus } from '../../protocol/api.ts';
 import { controlName, controlNamespace, meshedLabel, webhookName } from '../../protocol/names.ts';
 import { version } from '../../protocol/version.ts';
 import { controlApi, isReadyPod } from '../control-api.ts';
-import { isRolledOut, podTrouble } from '../wait-for-control.ts';
+import { troubleOf } from '../pod-trouble.ts';
+import { controlTrouble, isRolledOut } from '../wait-for-control.ts';
 
 export interface CheckContext {
   kube(): Promise<KubeClient>;
@@ -64,10 +65,7 @@ export const checks: Check[] = [
       const deployment = await kube.find(resources.deployments, controlName, controlNamespace);
       need(deployment, 'the deployment does not exist');
       if (isRolledOut(deployment)) return;
-      const labelSelector = `app.kubernetes.io/name=${controlName}`;
-      const pods = await kube.list(resources.pods, { namespace: controlNamespace, labelSelector });
-      const pod = pods.find((one) => !isReadyPod(one));
-      throw new Error(pod ? podTrouble(pod) : 'it has no pod yet');
+      throw new Error((await controlTrouble(kube, deployment)).message);
     },
   },
   {
@@ -121,7 +119,7 @@ export const checks: Check[] = [
       const pods = await kube.list(resources.pods, { labelSelector: `${meshedLabel}=enabled` });
       const ended = ['Succeeded', 'Failed'];
       const broken = pods.find((pod) => !ended.includes(pod.status?.phase) && !isReadyPod(pod));
-      if (broken) throw new Error(podTrouble(broken));
+      if (broken) throw new Error(troubleOf(broken).message);
       const [missing] = (await status(context)).unmeshed;
       if (missing) throw new CheckWarning(`${missing.namespace}/${missing.pod} has no proxy: ${missing.reason}`);
     },

@@ -13,7 +13,10 @@ interface Flags {
   dryRun?: boolean;
   wait: string;
   trustDomain: string;
-  image: string;
+  image?: string;
+  registry?: string;
+  imagePullSecret: string[];
+  ha?: boolean;
   controlEnv: Record<string, string>;
 }
 
@@ -26,10 +29,29 @@ export function register(program: Command, context: Context): void {
     .option('--dry-run', 'list the objects that would be applied, change nothing')
     .option('--wait <duration>', 'how long to wait for the control plane', '5m')
     .option('--trust-domain <domain>', 'trust domain of the identities', defaultTrustDomain)
-    .option('--image <reference>', 'image of the mesh', `${imageRepository}:${version}`)
+    .option('--ha', 'three replicas of the control plane, on different nodes')
+    .option('--image <reference>', `image of the mesh (default: ${imageRepository}:${version})`)
+    .option('--registry <address>', 'registry and folder the image is pulled from, for example ghcr.io/acme')
+    .option('--image-pull-secret <name>', `secret in ${controlNamespace} to pull the image with (repeatable)`, list, [])
     .option('--control-env <KEY=VALUE>', 'environment of the control plane (debugging; repeatable)', collect, {})
-    .addHelpText('after', '\nExamples:\n  mesh install\n  mesh install -o yaml > mesh.yaml')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  mesh install\n  mesh install --ha --registry ghcr.io/acme\n  mesh install -o yaml > mesh.yaml',
+    )
     .action((flags: Flags) => install(flags, context));
+}
+
+function list(value: string, all: string[]): string[] {
+  return [...all, value];
+}
+
+/** The image to run: named in full, or the mesh's own from another registry. */
+function imageOf({ image, registry }: Pick<Flags, 'image' | 'registry'>): string {
+  if (image !== undefined && registry !== undefined) {
+    throw new UsageError('--image and --registry both say where the image is.', 'Pass one of them.');
+  }
+  if (registry === undefined) return image ?? `${imageRepository}:${version}`;
+  return `${registry.replace(/\/$/, '')}/${imageRepository.split('/').at(-1)}:${version}`;
 }
 
 function collect(value: string, all: Record<string, string>): Record<string, string> {
@@ -46,8 +68,10 @@ async function install(flags: Flags, context: Context): Promise<void> {
     throw new UsageError(`--output "${flags.output}" is not known.`, 'The only format is yaml.');
   }
   const { renderInstall } = await import('../../templates/index.ts');
-  const { image, trustDomain, controlEnv } = flags;
-  const objects = renderInstall({ image, version, namespace: controlNamespace, trustDomain, controlEnv });
+  const { trustDomain, controlEnv, imagePullSecret: imagePullSecrets, ha = false } = flags;
+  const namespace = controlNamespace;
+  const image = imageOf(flags);
+  const objects = renderInstall({ image, version, namespace, trustDomain, ha, imagePullSecrets, controlEnv });
   if (flags.output) {
     const { stringify } = await import('yaml');
     io.write(objects.map((object) => stringify(object)).join('---\n'));
@@ -63,7 +87,8 @@ async function install(flags: Flags, context: Context): Promise<void> {
     if (!flags.dryRun && (await isLocal(globals, io.env))) started = await startLocal(context, status);
     context.signal.throwIfAborted();
     kube = await context.kube();
-    await refuseLeftovers(kube);
+    const { preflight } = await import('../install-preflight.ts');
+    await preflight(kube, objects);
     if (flags.dryRun) {
       for (const object of objects) io.write(`${object.kind.toLowerCase()}/${object.metadata.name} would be applied\n`);
       return;
@@ -76,6 +101,8 @@ async function install(flags: Flags, context: Context): Promise<void> {
       const after = await kube.apply(object, { fieldManager: 'mesh', force: true });
       changed ||= before.get(keyOf(object)) !== after.metadata.resourceVersion;
     }
+    const { prune } = await import('../remove-mesh.ts');
+    changed = (await prune(kube, objects)) || changed;
     status.done();
     const { waitForControl } = await import('../wait-for-control.ts');
     await status.start(`Waiting for deploy/${controlName}`);
@@ -114,28 +141,18 @@ async function startLocal(context: Context, status: import('../render/status.ts'
   }
 }
 
-async function refuseLeftovers(kube: KubeClient): Promise<void> {
-  const { resources } = await import('../../kube/resources.ts');
-  const namespace = await kube.find(resources.namespaces, controlNamespace);
-  if (!namespace?.metadata.deletionTimestamp) return;
-  throw new CliError({
-    code: 'namespace-terminating',
-    message: `Namespace ${controlNamespace} of an earlier install is still being deleted.`,
-    fix: `Wait until \`kubectl get namespace ${controlNamespace}\` no longer finds it, then install again.`,
-  });
-}
-
 function keyOf(object: KubeObject): string {
   return `${object.kind}/${object.metadata.namespace ?? ''}/${object.metadata.name}`;
 }
 
 /** The versions of what is there already: applying what changes nothing leaves them as they are. */
 async function stored(kube: KubeClient, objects: KubeObject[]): Promise<Map<string, string | undefined>> {
-  const versions = new Map<string, string | undefined>();
-  for (const object of objects) {
-    const type = await kube.resolve(object.apiVersion, object.kind);
-    const found = type && (await kube.find(type, object.metadata.name!, object.metadata.namespace));
-    if (found) versions.set(keyOf(object), found.metadata.resourceVersion);
-  }
-  return versions;
+  const versions = await Promise.all(
+    objects.map(async (object) => {
+      const type = await kube.resolve(object.apiVersion, object.kind);
+      const found = type && (await kube.find(type, object.metadata.name!, object.metadata.namespace));
+      return [keyOf(object), found?.metadata.resourceVersion] as const;
+    }),
+  );
+  return new Map(versions);
 }

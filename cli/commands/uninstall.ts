@@ -1,7 +1,5 @@
 /** `mesh uninstall`: removes the control plane, and the local mesh with everything in it. */
 import type { Command } from 'commander';
-import { controlNamespace, defaultTrustDomain, imageRepository, meshedLabel } from '../../protocol/names.ts';
-import { version } from '../../protocol/version.ts';
 import type { Context } from '../context.ts';
 import { CliError, UsageError } from '../errors.ts';
 
@@ -30,9 +28,10 @@ async function uninstall(flags: Flags, context: Context): Promise<void> {
   const paths = launch.localPaths(io.env);
   const local = await isLocal(globals, io.env);
   const state = local ? await launch.localMeshStatus(paths) : undefined;
-  if (state === 'absent') return io.write('mesh is not installed; nothing to remove\n');
-  if (state !== 'stopped') await removeFromCluster(flags, context, status, local);
-  else await confirm(flags, context, [`the stopped local mesh and its state in ${paths.state}`]);
+  const nothing = 'mesh is not installed; nothing to remove\n';
+  if (state === 'absent') return io.write(nothing);
+  if (state !== 'stopped' && !(await removeFromCluster(flags, context, status, local))) return io.write(nothing);
+  if (state === 'stopped') await confirm(flags, context, [`the stopped local mesh and its state in ${paths.state}`]);
   if (local) {
     await status.start('Removing the local mesh');
     try {
@@ -47,53 +46,28 @@ async function uninstall(flags: Flags, context: Context): Promise<void> {
   io.write('mesh is removed\n');
 }
 
+/** Says false where there was nothing to remove. */
 async function removeFromCluster(
   flags: Flags,
   context: Context,
   status: import('../render/status.ts').Status,
   local: boolean,
-): Promise<void> {
-  const { setTimeout: delay } = await import('node:timers/promises');
-  const { resources } = await import('../../kube/resources.ts');
-  const { renderInstall } = await import('../../templates/index.ts');
+): Promise<boolean> {
+  const { installed, refuseMeshed, removeMesh } = await import('../remove-mesh.ts');
   const { toCliError } = await import('../connect.ts');
   const kube = await context.kube();
   try {
-    const meshed = await kube.list(resources.pods, { labelSelector: `${meshedLabel}=enabled` });
-    if (meshed.length > 0 && !flags.force) {
-      const named = meshed.slice(0, 5).map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`);
-      throw new CliError({
-        code: 'pods-still-meshed',
-        message: `${meshed.length} pods still have a proxy: ${named.join(', ')}${meshed.length > 5 ? ', …' : ''}.`,
-        fix: 'Take the mesh out of them with `mesh uninject`, or pass --force.',
-      });
-    }
-    const image = `${imageRepository}:${version}`;
-    const options = { image, version, namespace: controlNamespace, trustDomain: defaultTrustDomain, controlEnv: {} };
-    const objects = renderInstall(options).reverse();
-    const names = objects.map((object) => `${object.kind.toLowerCase()}/${object.metadata.name}`);
+    const found = await installed(kube);
+    if (found.length === 0 && !local) return false;
+    if (!flags.force) await refuseMeshed(kube);
+    const names = found.map(({ object }) => `${object.kind.toLowerCase()}/${object.metadata.name}`);
     await confirm(flags, context, local ? ['the local mesh with every object and pod in it'] : names);
     // The whole local mesh goes, its objects with it.
-    if (local) return;
+    if (local) return true;
     await status.start(`Removing the mesh from "${kube.name}"`);
-    for (const object of objects) {
-      const type = await kube.resolve(object.apiVersion, object.kind);
-      if (!type || !(await kube.find(type, object.metadata.name!, object.metadata.namespace))) continue;
-      await kube.delete(type, object.metadata.name!, object.metadata.namespace);
-    }
-    const deadline = performance.now() + 120_000;
-    while (await kube.find(resources.namespaces, controlNamespace)) {
-      if (performance.now() > deadline) {
-        throw new CliError({
-          code: 'uninstall-timeout',
-          message: `Namespace ${controlNamespace} is still being deleted after 2 minutes.`,
-          fix: `Look at \`kubectl describe namespace ${controlNamespace}\`.`,
-          exit: 5,
-        });
-      }
-      await delay(500, undefined, { signal: context.signal });
-    }
+    await removeMesh(kube, found, context.signal, (on) => status.waiting(on));
     status.done();
+    return true;
   } catch (error) {
     status.fail();
     throw toCliError(error, kube);

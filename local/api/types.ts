@@ -20,6 +20,7 @@ const shortNames: Record<string, string[]> = {
   daemonsets: ['ds'],
   cronjobs: ['cj'],
   poddisruptionbudgets: ['pdb'],
+  networkpolicies: ['netpol'],
   customresourcedefinitions: ['crd', 'crds'],
 };
 const scalable = new Set(['deployments', 'replicasets', 'statefulsets']);

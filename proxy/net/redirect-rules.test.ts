@@ -10,7 +10,7 @@ test('the rules leave the proxy, loopback, HBONE, admin and skipped ports alone'
       chain inbound {
         type nat hook prerouting priority dstnat; policy accept;
         tcp dport { 15008, 4191, 22, 9000-9010 } return
-        meta l4proto tcp socket wildcard { 0, 1 } redirect to :4143
+        meta l4proto tcp socket transparent { 0, 1 } redirect to :4143
       }
       chain outbound {
         type nat hook output priority -100; policy accept;

@@ -25,7 +25,8 @@ export function redirectRules(options: RedirectOptions): string {
   const inbound = [String(hbonePort), String(adminPort), ...options.skipInbound].join(', ');
   const skipOutbound =
     options.skipOutbound.length > 0 ? `    tcp dport { ${options.skipOutbound.join(', ')} } return\n` : '';
-  const listening = options.listeningOnly ? ' socket wildcard { 0, 1 }' : '';
+  // Not `socket wildcard`: it says nothing of a socket in TIME_WAIT, and a connection that takes its place would pass by.
+  const listening = options.listeningOnly ? ' socket transparent { 0, 1 }' : '';
   return `table inet mesh
 delete table inet mesh
 table inet mesh {

@@ -1,0 +1,32 @@
+/**
+ * `npm run test:cluster`: the tests that need a Kubernetes cluster, on the one that KUBECONFIG names. They install and
+ * remove the mesh in it. MESH_TEST_LOAD is a command that loads an image archive into the cluster (it gets the file as
+ * its last argument), for example `kind load image-archive`; without it the images must be there. Arguments go to vitest.
+ */
+import { execa } from 'execa';
+
+const { KUBECONFIG: kubeconfig, MESH_TEST_LOAD: load } = process.env;
+if (!kubeconfig) {
+  process.stderr.write(
+    `KUBECONFIG is not set: these tests need a cluster that may be changed, and cluster-admin in it. For example:
+  kind create cluster --kubeconfig /tmp/kind.config
+  KUBECONFIG=/tmp/kind.config MESH_TEST_LOAD='kind load image-archive' npm run test:cluster
+`,
+  );
+  process.exit(2);
+}
+if (load) {
+  await execa('node', ['image/main.ts'], { stdio: 'inherit' });
+  for (const archive of ['dist/mesh-image.tar', 'dist/shop-image.tar']) {
+    await execa('sh', ['-c', `${load} ${archive}`], { stdio: 'inherit' });
+  }
+} else {
+  process.stderr.write('MESH_TEST_LOAD is not set: the images of `npm run image` must be in the cluster already\n');
+  await execa('node', ['scripts/build.ts'], { stdio: 'inherit' });
+}
+const result = await execa('vitest', ['run', '--project', 'cluster', ...process.argv.slice(2)], {
+  preferLocal: true,
+  stdio: 'inherit',
+  reject: false,
+});
+process.exitCode = result.exitCode ?? 1;
