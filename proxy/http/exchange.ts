@@ -27,6 +27,43 @@ export interface Exchange {
   state: unknown;
 }
 
+export function newExchange(): Exchange {
+  return {
+    method: '',
+    attempts: 0,
+    avoid: undefined,
+    endpoint: undefined,
+    status: 0,
+    startedAt: 0,
+    firstByteAt: 0,
+    sentBytes: 0,
+    receivedBytes: 0,
+    error: undefined,
+    state: undefined,
+  };
+}
+
+/** Makes the record that of a new request, begun now. */
+export function beginExchange(exchange: Exchange, method: string): void {
+  exchange.method = method;
+  exchange.attempts = 0;
+  exchange.avoid = undefined;
+  exchange.endpoint = undefined;
+  exchange.status = 0;
+  exchange.startedAt = performance.now();
+  exchange.firstByteAt = 0;
+  exchange.sentBytes = 0;
+  exchange.receivedBytes = 0;
+  exchange.error = undefined;
+}
+
+/** RFC 9110 section 9.2.2: sending these twice does what sending them once does. */
+const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+
+export function isIdempotent(method: string): boolean {
+  return idempotent.has(method);
+}
+
 export interface Http1Target {
   /** Gives a carrier for the exchange's next try; calls back once, possibly at once. */
   acquire(exchange: Exchange, callback: CarrierCallback): void;

@@ -10,21 +10,17 @@ import { type SpliceCounters, splice } from '../net/splice.ts';
 import type { Timed } from '../net/timer-wheel.ts';
 import { BodyFramer } from './body-framer.ts';
 import { errorResponse } from './errors.ts';
-import type { Exchange, Http1Options } from './exchange.ts';
+import { beginExchange, type Http1Options, isIdempotent, newExchange } from './exchange.ts';
+import { badChunk, badResponse, clientGone, responseLost } from './failures.ts';
 import { Gatherer } from './gatherer.ts';
 import { HeadParser } from './head-parser.ts';
+import { Replay } from './replay.ts';
+import { closeLine, keepAliveLine, without } from './rewrite.ts';
 
 const headTimeoutMs = 60_000;
 const idleTimeoutMs = 3_600_000;
 const lingerMs = 2_000;
-/** A body up to this size is kept until the response begins, so that the request can be sent again. */
-const replayLimit = 64 << 10;
 const maxAttempts = 5;
-
-/** RFC 9110 section 9.2.2: sending these twice does what sending them once does. */
-const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
-const keepAliveLine = Buffer.from('Connection: keep-alive\r\n');
-const closeLine = Buffer.from('Connection: close\r\n');
 
 /** Between requests; reading a head; its request is on its way; bytes are spliced or discarded. */
 type Phase = 'idle' | 'head' | 'exchange' | 'over';
@@ -37,16 +33,13 @@ export class Http1Connection implements CarrierHandler, Timed {
   readonly #response = new HeadParser('response');
   readonly #requestBody = new BodyFramer();
   readonly #responseBody = new BodyFramer();
-  readonly #exchange: Exchange;
+  readonly #exchange = newExchange();
   #phase: Phase = 'idle';
   /** Client bytes not looked at yet: a head cut short, or what came behind the request at hand. */
   #pending: Buffer | undefined;
   #carrier: Carrier | undefined;
   #acquiring = false;
-  /** What has been sent of the request, while it may have to be sent again. */
-  #replay: Buffer[] = [];
-  #replayBytes = 0;
-  #replayable = false;
+  readonly #replay = new Replay();
   #responseHead: Buffer | undefined;
   readonly #requestHeads = new Gatherer();
   readonly #responseHeads = new Gatherer();
@@ -62,19 +55,6 @@ export class Http1Connection implements CarrierHandler, Timed {
   constructor(client: Duplex, initial: Buffer | undefined, options: Http1Options) {
     this.#client = client;
     this.#options = options;
-    this.#exchange = {
-      method: '',
-      attempts: 0,
-      avoid: undefined,
-      endpoint: undefined,
-      status: 0,
-      startedAt: 0,
-      firstByteAt: 0,
-      sentBytes: 0,
-      receivedBytes: 0,
-      error: undefined,
-      state: undefined,
-    };
     options.timers.add(this);
     this.deadline = options.timers.now + headTimeoutMs;
     client.on('data', (chunk: Buffer) => this.#onClientData(chunk));
@@ -98,9 +78,8 @@ export class Http1Connection implements CarrierHandler, Timed {
   }
 
   expire(): void {
-    if (this.#phase === 'head') {
-      this.#refuse('head-timeout');
-    } else if (this.#phase === 'idle') this.#endClient();
+    if (this.#phase === 'head') this.#refuse('head-timeout');
+    else if (this.#phase === 'idle') this.#endClient();
     else if (this.#phase === 'over') this.#client.destroy();
   }
 
@@ -119,8 +98,7 @@ export class Http1Connection implements CarrierHandler, Timed {
 
   #onBody(chunk: Buffer): void {
     const end = this.#requestBody.take(chunk, 0);
-    if (this.#requestBody.failed)
-      return this.#abort(new ProxyError('bad-chunk', 'a chunk of the request is malformed', { source: 'client' }));
+    if (this.#requestBody.failed) return this.#abort(badChunk());
     const body = end === chunk.length ? chunk : chunk.subarray(0, end);
     if (end < chunk.length) {
       this.#pending = chunk.subarray(end);
@@ -133,19 +111,10 @@ export class Http1Connection implements CarrierHandler, Timed {
     this.#exchange.sentBytes += bytes.length;
     passedOn(bytes.length);
     if (!this.#carrier) {
-      // Nothing to write to yet: kept whatever its size; the client is paused, so it is one chunk.
-      this.#replayBytes += bytes.length;
-      this.#replay.push(bytes);
+      this.#replay.hold(bytes);
       return;
     }
-    if (this.#replayable) {
-      this.#replayBytes += bytes.length;
-      if (this.#replayBytes <= replayLimit) this.#replay.push(bytes);
-      else {
-        this.#replayable = false;
-        this.#replay = [];
-      }
-    }
+    this.#replay.add(bytes);
     if (!this.#carrier.write(bytes)) this.#client.pause();
   }
 
@@ -153,18 +122,14 @@ export class Http1Connection implements CarrierHandler, Timed {
     this.#clientEnded = true;
     if (this.#phase === 'idle' || this.#phase === 'head') this.#endClient();
     else if (this.#phase === 'exchange' && !this.#requestBody.done) {
-      this.#abort(new ProxyError('client-gone', 'the client ended inside its request', { source: 'client' }));
+      this.#abort(clientGone('the client ended inside its request'));
     } else this.#closeAfter = true;
   }
 
   #onClientGone(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#phase === 'exchange') {
-      this.#fail(
-        new ProxyError('client-gone', 'the client closed before the response was complete', { source: 'client' }),
-      );
-    }
+    if (this.#phase === 'exchange') this.#fail(clientGone('the client closed before the response was complete'));
     this.#phase = 'over';
     this.#options.timers.remove(this);
     this.#client.destroy();
@@ -212,23 +177,11 @@ export class Http1Connection implements CarrierHandler, Timed {
     const end = this.#requestBody.take(buffer, headEnd);
     if (this.#requestBody.failed) return this.#refuse('bad-chunk');
     this.#phase = 'exchange';
-    const exchange = this.#exchange;
-    exchange.method = head.method;
-    exchange.attempts = 0;
-    exchange.avoid = undefined;
-    exchange.endpoint = undefined;
-    exchange.status = 0;
-    exchange.startedAt = performance.now();
-    exchange.firstByteAt = 0;
-    exchange.sentBytes = 0;
-    exchange.receivedBytes = 0;
-    exchange.error = undefined;
+    beginExchange(this.#exchange, head.method);
     this.#closeAfter = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive) || this.#clientEnded;
     this.#responseStarted = false;
     this.#responseHead = undefined;
-    this.#replay.length = 0;
-    this.#replayBytes = 0;
-    this.#replayable = true;
+    this.#replay.begin();
     if (end < buffer.length) this.#pending = buffer.subarray(end);
     this.#send(without(buffer, end, head.dropped, undefined, 0));
     this.#acquire();
@@ -251,12 +204,9 @@ export class Http1Connection implements CarrierHandler, Timed {
     carrier.handler = this;
     this.#response.reset();
     let open = true;
-    for (const bytes of this.#replay) open = carrier.write(bytes);
+    for (const bytes of this.#replay.chunks) open = carrier.write(bytes);
     if (!open) this.#client.pause();
-    if (this.#replayBytes > replayLimit) {
-      this.#replayable = false;
-      this.#replay = [];
-    }
+    this.#replay.trim();
     const waiting = this.#pending;
     if (waiting && !this.#requestBody.done) {
       this.#pending = undefined;
@@ -272,8 +222,8 @@ export class Http1Connection implements CarrierHandler, Timed {
     carrier?.destroy();
     // A try that was answered is over already; what becomes of the rest of the response is told by requestEnd.
     if (!this.#responseStarted) this.#options.observer.attemptEnd(exchange, error);
-    const safe = error.retry === 'yes' || (error.retry === 'idempotent' && idempotent.has(exchange.method));
-    if (safe && this.#replayable && !this.#responseStarted && exchange.attempts < maxAttempts) {
+    const safe = error.retry === 'yes' || (error.retry === 'idempotent' && isIdempotent(exchange.method));
+    if (safe && this.#replay.whole && !this.#responseStarted && exchange.attempts < maxAttempts) {
       exchange.avoid = exchange.endpoint;
       return this.#acquire();
     }
@@ -299,11 +249,7 @@ export class Http1Connection implements CarrierHandler, Timed {
     }
     this.#responseHead = undefined;
     this.#responseHeads.clear();
-    if (end < 0) {
-      return this.#attemptFailed(
-        new ProxyError('bad-response', `the response's head is malformed: ${head.error}`, { source: 'server' }),
-      );
-    }
+    if (end < 0) return this.#attemptFailed(badResponse(`the response's head is malformed: ${head.error}`));
     if (head.status < 200 && head.status !== 101) {
       // HTTP/1.0 knows no interim responses (RFC 9110 section 15.2).
       if (this.#request.minor === 1) this.#toClient(without(buffer, end, head.dropped, undefined, 0));
@@ -314,7 +260,7 @@ export class Http1Connection implements CarrierHandler, Timed {
     }
     if (head.status === 101 && !(this.#request.upgrade && this.#requestBody.done)) {
       const message = 'the server switched protocols unasked or before the end of the request';
-      return this.#attemptFailed(new ProxyError('bad-response', message, { source: 'server' }));
+      return this.#attemptFailed(badResponse(message));
     }
     this.#responseStarted = true;
     this.#exchange.status = head.status;
@@ -337,11 +283,7 @@ export class Http1Connection implements CarrierHandler, Timed {
   /** `start` > 0: the head lies before it and goes out with the first of the body. */
   #onResponseBody(buffer: Buffer, start: number, line: Buffer | undefined): void {
     const end = this.#responseBody.take(buffer, start);
-    if (this.#responseBody.failed) {
-      return this.#attemptFailed(
-        new ProxyError('bad-response', 'a chunk of the response is malformed', { source: 'server' }),
-      );
-    }
+    if (this.#responseBody.failed) return this.#attemptFailed(badResponse('a chunk of the response is malformed'));
     const bytes =
       start > 0
         ? without(buffer, end, this.#response.dropped, line, start)
@@ -378,12 +320,7 @@ export class Http1Connection implements CarrierHandler, Timed {
     // An idle connection that dies is the race every keep-alive has; a fresh one that does may be a request that
     // kills its server, and is not shown to a third.
     const again = silent && (this.#carrier?.reused === true || this.#exchange.attempts === 1);
-    const message = this.#responseStarted
-      ? 'the server closed inside its response'
-      : 'the server closed before its response';
-    this.#attemptFailed(
-      new ProxyError('response-lost', message, { source: 'server', retry: again ? 'idempotent' : 'no', cause }),
-    );
+    this.#attemptFailed(responseLost(this.#responseStarted, again, cause));
   }
 
   // === Ends ===
@@ -394,7 +331,7 @@ export class Http1Connection implements CarrierHandler, Timed {
     carrier.handler = undefined;
     if (excess || this.#serverCloses || !this.#requestBody.done) carrier.destroy();
     else carrier.release();
-    this.#replay.length = 0;
+    this.#replay.clear();
     this.#options.observer.requestEnd(this.#exchange);
     if (this.#closeAfter || this.#draining) return this.#endClient();
     this.#phase = 'idle';
@@ -460,34 +397,8 @@ export class Http1Connection implements CarrierHandler, Timed {
     this.#carrier = undefined;
     carrier?.destroy();
     this.#phase = 'over';
-    this.#replay = [];
+    this.#replay.clear();
     this.#exchange.error = error;
     this.#options.observer.requestEnd(this.#exchange);
   }
-}
-
-/**
- * The bytes of a head and what follows up to `end`, less the dropped lines, with a line added ahead of the empty one
- * that ends the head at `headEnd`. The buffer itself where nothing changes.
- */
-function without(
-  buffer: Buffer,
-  end: number,
-  dropped: readonly number[],
-  line: Buffer | undefined,
-  headEnd: number,
-): Buffer {
-  if (dropped.length === 0 && !line) return end === buffer.length ? buffer : buffer.subarray(0, end);
-  const parts: Buffer[] = [];
-  let from = 0;
-  for (let i = 0; i < dropped.length; i += 2) {
-    if (dropped[i]! > from) parts.push(buffer.subarray(from, dropped[i]!));
-    from = dropped[i + 1]!;
-  }
-  if (line) {
-    parts.push(buffer.subarray(from, headEnd - 2), line);
-    from = headEnd - 2;
-  }
-  parts.push(buffer.subarray(from, end));
-  return Buffer.concat(parts);
 }

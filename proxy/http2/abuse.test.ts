@@ -9,6 +9,7 @@ import { encodeHeaders } from './hpack-encoder.ts';
 import { Http2Session } from './session.ts';
 
 const settings = { streamWindow: 100_000, connectionWindow: 200_000, maxStreams: 10, maxHeaderListBytes: 8_192 };
+const within = { timeout: 10_000 };
 const cleanup: (() => void)[] = [];
 afterEach(() => {
   for (const one of cleanup.splice(0)) one();
@@ -233,7 +234,7 @@ test.each<[string, number, Buffer]>([
   ],
 ])('the connection ends: %s', async (_, code, bytes) => {
   const { heard, socket } = await send(bytes);
-  await vi.waitFor(() => expect(heard.goaway).toBe(code));
+  await vi.waitFor(() => expect(heard.goaway).toBe(code), within);
   if (!socket.destroyed) await once(socket, 'close');
 });
 
@@ -251,7 +252,7 @@ test.each<[string, number, Buffer]>([
   ['WINDOW_UPDATE of nothing', errorCode.protocolError, shortFrame(frame.windowUpdate, 0, 1, uint32(0))],
 ])('the stream alone ends: %s', async (_, code, bytes) => {
   const { heard } = await send(Buffer.concat([hello, begin(1), bytes]));
-  await vi.waitFor(() => expect(heard.resets.get(1)).toBe(code));
+  await vi.waitFor(() => expect(heard.resets.get(1)).toBe(code), within);
   expect(heard.goaway).toBeUndefined();
 });
 

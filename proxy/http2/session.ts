@@ -13,7 +13,7 @@ import { encodeHeaders } from './hpack-encoder.ts';
 import { ReceiveFlow } from './receive-flow.ts';
 import { SendFlow } from './send-flow.ts';
 import { type Http2Settings, ownSettings, type Role } from './settings.ts';
-import { Http2Stream, StreamReset } from './stream.ts';
+import { Http2Stream, type StreamOwner, StreamReset } from './stream.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 const empty = Buffer.alloc(0);
@@ -37,7 +37,7 @@ export interface Http2SessionOptions {
 
 export type HeadersCallback = (headers: string[], end: boolean) => void;
 
-export class Http2Session {
+export class Http2Session implements StreamOwner {
   readonly #socket: Duplex;
   readonly #options: Http2SessionOptions;
   readonly #reader: FrameReader;
@@ -133,7 +133,6 @@ export class Http2Session {
     this.#writer.frame(frame.headers, flag.endHeaders | (end ? flag.endStream : 0), id, encodeHeaders(headers));
   }
 
-  /** Sends as much as windows allow; how much that was. */
   sendData(stream: Http2Stream, chunk: Buffer): number {
     return this.#sending.send(stream, chunk);
   }
@@ -148,17 +147,18 @@ export class Http2Session {
     this.#sending.wait(stream);
   }
 
-  /** What has come and is not read. */
-  get receiving(): ReceiveFlow {
-    return this.#receiving;
+  release(bytes: number): void {
+    this.#receiving.release(bytes);
   }
 
-  /** One direction has ended; once both have, the stream is no longer the session's. */
+  widen(stream: Http2Stream, credit: number): boolean {
+    return this.#receiving.widen(stream, credit);
+  }
+
   halfClosed(stream: Http2Stream): void {
     if (!stream.localOpen && !stream.remoteOpen) this.#forget(stream);
   }
 
-  /** The stream is destroyed; reset at the peer where it was still open. `held`: bytes that nobody will read. */
   closed(stream: Http2Stream, code: number, held: number): void {
     if (held > 0) this.#receiving.release(held);
     if (!this.#streams.has(stream.id)) return;

@@ -1,11 +1,30 @@
 /** One HTTP/2 stream as a connection of bytes: DATA frames both ways, with flow control. */
 import { Duplex } from 'node:stream';
 import { errorCode } from './frames.ts';
-import type { Http2Session } from './session.ts';
 
 type Done = (error?: Error | null) => void;
 
 const highWaterMark = 64 << 10;
+
+/** What a stream needs of its connection. */
+export interface StreamOwner {
+  /** Whether another stream could be begun. */
+  readonly usable: boolean;
+  sendHeaders(id: number, headers: readonly string[], end: boolean): void;
+  /** Sends as much as windows allow; how much that was. */
+  sendData(stream: Http2Stream, chunk: Buffer): number;
+  /** This end has said all. */
+  sendEnd(stream: Http2Stream): void;
+  waitsForWindow(stream: Http2Stream): void;
+  /** Its user has read bytes. */
+  release(bytes: number): void;
+  /** Offers read bytes as window to the peer; whether they were given. */
+  widen(stream: Http2Stream, credit: number): boolean;
+  /** One direction has ended; once both have, the stream is no longer the owner's. */
+  halfClosed(stream: Http2Stream): void;
+  /** The stream is destroyed; reset at the peer where it was still open. `held`: bytes that nobody will read. */
+  closed(stream: Http2Stream, code: number, held: number): void;
+}
 
 /** The peer, or this end, has ended the stream out of order. */
 export class StreamReset extends Error {
@@ -26,7 +45,7 @@ export class StreamReset extends Error {
 export class Http2Stream extends Duplex {
   readonly id: number;
   /** The connection it is part of. */
-  readonly session: Http2Session;
+  readonly session: StreamOwner;
   /** Bytes that the peer allows this end, and this end the peer. */
   sendWindow: number;
   receiveWindow: number;
@@ -47,7 +66,7 @@ export class Http2Stream extends Duplex {
   #credit = 0;
 
   /** Made by the session only. */
-  constructor(session: Http2Session, id: number, sendWindow: number, receiveWindow: number) {
+  constructor(session: StreamOwner, id: number, sendWindow: number, receiveWindow: number) {
     super({ allowHalfOpen: true, highWaterMark });
     this.session = session;
     this.id = id;
@@ -91,7 +110,7 @@ export class Http2Stream extends Duplex {
   /** Bytes of its window that need nobody's attention any more. */
   credit(bytes: number): void {
     this.#credit += bytes;
-    if (this.session.receiving.widen(this, this.#credit)) this.#credit = 0;
+    if (this.session.widen(this, this.#credit)) this.#credit = 0;
   }
 
   /** Whether a chunk waits for a window. */
@@ -197,7 +216,7 @@ export class Http2Stream extends Duplex {
     const read = this.#held - this.readableLength;
     if (read <= 0) return;
     this.#held -= read;
-    this.session.receiving.release(read);
+    this.session.release(read);
     this.credit(read);
   }
 }

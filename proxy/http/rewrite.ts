@@ -1,0 +1,30 @@
+/** A head as it goes on: without the lines that are meant for this hop. */
+
+export const keepAliveLine = Buffer.from('Connection: keep-alive\r\n');
+export const closeLine = Buffer.from('Connection: close\r\n');
+
+/**
+ * The bytes of a head and what follows up to `end`, less the dropped lines (pairs of start and end), with a line added
+ * ahead of the empty one that ends the head at `headEnd`. The buffer itself where nothing changes.
+ */
+export function without(
+  buffer: Buffer,
+  end: number,
+  dropped: readonly number[],
+  line: Buffer | undefined,
+  headEnd: number,
+): Buffer {
+  if (dropped.length === 0 && !line) return end === buffer.length ? buffer : buffer.subarray(0, end);
+  const parts: Buffer[] = [];
+  let from = 0;
+  for (let i = 0; i < dropped.length; i += 2) {
+    if (dropped[i]! > from) parts.push(buffer.subarray(from, dropped[i]!));
+    from = dropped[i + 1]!;
+  }
+  if (line) {
+    parts.push(buffer.subarray(from, headEnd - 2), line);
+    from = headEnd - 2;
+  }
+  parts.push(buffer.subarray(from, end));
+  return Buffer.concat(parts);
+}
