@@ -1,8 +1,9 @@
 /** What `inject` and `uninject` share: sources in, edited text out, one line per object on stderr. */
+import { isTrustDomain } from '../protocol/identity.ts';
 import { defaultTrustDomain, imageRepository } from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
 import type { Context } from './context.ts';
-import { CliError } from './errors.ts';
+import { CliError, UsageError } from './errors.ts';
 import { brokenYaml, readSources } from './manifests.ts';
 import { renderWarning } from './render/error.ts';
 
@@ -12,6 +13,14 @@ export async function editManifests(
   options: { mode: 'inject' | 'uninject' | 'annotate'; image?: string; trustDomain?: string },
 ): Promise<void> {
   const { io, globals } = context;
+  const { image = `${imageRepository}:${version}`, trustDomain = defaultTrustDomain } = options;
+  if (!isTrustDomain(trustDomain))
+    throw new UsageError(
+      `--trust-domain "${trustDomain}" is not a trust domain`,
+      'Use a-z, 0-9, ".", "_" and "-", such as cluster.local.',
+    );
+  if (!/^\S+$/.test(image))
+    throw new UsageError(`--image "${image}" is not an image reference`, 'Use for example mesh.dev/mesh:0.1.0.');
   const { editManifest, namespaceAnnotations } = await import('../inject/manifest.ts');
   const { ManifestError } = await import('../inject/parse.ts');
   const sources = await readSources(args, io, context.signal, globals.requestTimeout);
@@ -26,8 +35,8 @@ export async function editManifests(
       edited = editManifest(source.text, {
         mode: options.mode,
         version,
-        image: options.image ?? `${imageRepository}:${version}`,
-        trustDomain: options.trustDomain ?? defaultTrustDomain,
+        image,
+        trustDomain,
         namespaces,
         ...(globals.namespace === undefined ? {} : { defaultNamespace: globals.namespace }),
       });

@@ -216,6 +216,8 @@ describe('input that cannot be read', () => {
     [['/nowhere.yaml'], 1, 'Cannot read /nowhere.yaml'],
     [['http://example.com/x.yaml'], 2, 'only https addresses are'],
     [['-', '-'], 2, 'can be named once only'],
+    [['--trust-domain', 'A b', '-'], 2, '"A b" is not a trust domain'],
+    [['--image', '', '-'], 2, '"" is not an image reference'],
     [[], 2, "missing required argument 'manifests'"],
   ])('%j', async (args, code, text) => {
     const result = await mesh(['inject', ...args]);

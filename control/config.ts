@@ -1,4 +1,5 @@
 /** Settings of the control plane: MESH_CONTROL_* and nothing else. */
+import { isTrustDomain } from '../protocol/identity.ts';
 import { controlNamespace, defaultTrustDomain, imageRepository } from '../protocol/names.ts';
 import * as ports from '../protocol/ports.ts';
 import { version } from '../protocol/version.ts';
@@ -65,7 +66,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   const logLevel = text('LOG_LEVEL');
   check('LOG_LEVEL', isLogLevel(logLevel), 'error, warn, info or debug');
   const trustDomain = text('TRUST_DOMAIN');
-  check('TRUST_DOMAIN', /^[a-z0-9._-]+$/.test(trustDomain), 'a trust domain (a-z, 0-9, ".", "_", "-")');
+  check('TRUST_DOMAIN', isTrustDomain(trustDomain), 'a trust domain (a-z, 0-9, ".", "_", "-")');
   const config: Config = {
     trustDomain,
     namespace: text('NAMESPACE'),

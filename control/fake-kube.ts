@@ -113,10 +113,10 @@ export class FakeKube implements KubeClient {
     const own = new Set<Listener>();
     const copies = (): T[] => this.#matching(type, options) as T[];
     return {
-      get: (namespace, name) =>
-        copies().find(
-          (one) => one.metadata.name === name && (!type.namespaced || one.metadata.namespace === namespace),
-        ),
+      get: (namespace, name) => {
+        const found = this.#objects.get(keyOf(type, name, namespace))?.object;
+        return found && matches(found, options) ? (found as T) : undefined;
+      },
       list: copies,
       on: (listener) => {
         const follow: Listener = (changed, event) => {

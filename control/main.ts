@@ -121,7 +121,7 @@ async function main(): Promise<void> {
   ]);
 
   const unmeshed = new UnmeshedReporter(kube, cluster, log);
-  const stopFollowing = followPolicies(cluster, (namespace) => discovery.refreshPolicies(namespace));
+  const stopFollowing = followPolicies(cluster, (namespace, pod) => discovery.refreshPolicies(namespace, pod));
 
   /** One part of the upkeep; that it fails keeps no other part from its turn. */
   const attempt = async (part: string, work: () => Promise<void>): Promise<void> => {

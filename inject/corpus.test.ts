@@ -100,6 +100,12 @@ describe.each(['inject', 'annotate'] as const)('%s', (mode) => {
     expect(edit(once.text, 'uninject').text).toBe(source);
   });
 
+  test.each(corpus)('%s: annotated first and injected then, it comes back too', (_name, source) => {
+    const both = edit(edit(source, 'annotate').text, 'inject').text;
+    expect(edit(both, mode).text).toBe(both);
+    expect(edit(both, 'uninject').text).toBe(source);
+  });
+
   test('generated manifests of every kind, in any style, come back', () => {
     fc.assert(
       fc.property(manifest, (source) => {

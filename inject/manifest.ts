@@ -5,7 +5,7 @@ import type { InjectCode } from './codes.ts';
 import { ManifestError, type Parsed, parseManifest } from './parse.ts';
 import { annotate, injectPod, unannotate, uninjectPod } from './pod.ts';
 import { annotationProblems } from './settings.ts';
-import type { InjectOptions, PodTemplate } from './types.ts';
+import type { InjectOptions } from './types.ts';
 import { applyEdits, type Edit, LayoutError, nodeAt, YamlEditor } from './yaml-edit.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: objects of any kind pass through
@@ -89,8 +89,9 @@ function intend(object: Json, before: Json, namespaced: Record<string, string> |
   const kind: string = object.kind.toLowerCase();
   const name: string = object.metadata?.name ?? object.metadata?.generateName ?? 'unnamed';
   if (options.mode === 'uninject') {
-    const annotated = unannotate(before);
-    return { after: object.kind === 'Namespace' ? annotated : uninjectPod(annotated as PodTemplate), warnings: [] };
+    // Injection came after the annotation, so it goes first: each knows what it had to create.
+    const after = object.kind === 'Namespace' ? before : uninjectPod(before);
+    return { after: unannotate(after), warnings: [] };
   }
   if (object.kind === 'Namespace') {
     if (before.metadata?.annotations?.[injectAnnotation] !== 'disabled')

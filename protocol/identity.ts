@@ -3,6 +3,11 @@
 /** `spiffe://<trust-domain>/ns/<namespace>/sa/<service-account>` */
 export type SpiffeId = string & { readonly brand: 'SpiffeId' };
 
+/** Whether a text may be the trust domain of identities. */
+export function isTrustDomain(text: string): boolean {
+  return /^[a-z0-9._-]{1,255}$/.test(text);
+}
+
 export interface Identity {
   trustDomain: string;
   namespace: string;

@@ -1,6 +1,6 @@
 /** The proxy's settings: `MESH_PROXY_*`, read once. docs/configuration.md lists the same as the table below. */
 import { isIP } from 'node:net';
-import { parseSpiffeId, type SpiffeId } from '../protocol/identity.ts';
+import { isTrustDomain, parseSpiffeId, type SpiffeId } from '../protocol/identity.ts';
 import { clusterDomain, controlName, controlNamespace, defaultTrustDomain } from '../protocol/names.ts';
 import { adminPort, discoveryPort, hbonePort, identityPort, inboundPort, outboundPort } from '../protocol/ports.ts';
 import { isLogLevel, type LogLevel } from './log.ts';
@@ -104,7 +104,7 @@ export function parseConfig(
   };
 
   const trustDomain = text('TRUST_DOMAIN');
-  if (!/^[a-z0-9._-]+$/.test(trustDomain)) bad('TRUST_DOMAIN', trustDomain, 'a trust domain (a-z, 0-9, ".", "_", "-")');
+  if (!isTrustDomain(trustDomain)) bad('TRUST_DOMAIN', trustDomain, 'a trust domain (a-z, 0-9, ".", "_", "-")');
   const controlIdentity =
     text('CONTROL_IDENTITY') || `spiffe://${trustDomain}/ns/${controlNamespace}/sa/${controlName}`;
   if (!parseSpiffeId(controlIdentity))

@@ -14,6 +14,7 @@ export class Cluster {
   readonly namespaces: Informer;
   readonly #podsByIp = new ByIp();
   readonly #servicesByIp = new ByIp();
+  readonly #servicesByNamespace = new Map<string, Map<string, KubeObject>>();
   readonly #slicesByService = new Map<string, Map<string, KubeObject>>();
   readonly #listeners: ((changed: Changed) => void)[] = [];
 
@@ -44,6 +45,10 @@ export class Cluster {
     return this.#servicesByIp.get(ip);
   }
 
+  servicesIn(namespace: string): Iterable<KubeObject> {
+    return this.#servicesByNamespace.get(namespace)?.values() ?? [];
+  }
+
   slicesOf(namespace: string, service: string): KubeObject[] {
     return [...(this.#slicesByService.get(`${namespace}/${service}`)?.values() ?? [])];
   }
@@ -60,11 +65,17 @@ export class Cluster {
   }
 
   #onService(type: string, service: KubeObject): void {
+    const { namespace, name } = service.metadata as { namespace: string; name: string };
+    const services = this.#servicesByNamespace.get(namespace) ?? new Map<string, KubeObject>();
+    if (type === 'DELETED') services.delete(name);
+    else services.set(name, service);
+    if (services.size === 0) this.#servicesByNamespace.delete(namespace);
+    else this.#servicesByNamespace.set(namespace, services);
     const ips: string[] = (service.spec.clusterIPs ?? [service.spec.clusterIP]).filter(
       (ip: string | undefined) => ip && ip !== 'None',
     );
     for (const ip of this.#servicesByIp.put(service, type === 'DELETED' ? [] : ips)) this.#tell({ ip });
-    this.#tell({ service: `${service.metadata.namespace}/${service.metadata.name}`, defined: true });
+    this.#tell({ service: `${namespace}/${name}`, defined: true });
   }
 
   #onSlice(type: string, slice: KubeObject): void {

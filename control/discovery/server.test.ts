@@ -10,7 +10,18 @@ import type { Authority } from '../identity/authority.ts';
 import { makeOwnCertificate } from '../identity/own-certificate.ts';
 import { podPolicy } from '../policy/inbound.ts';
 import { followPolicies } from '../policy/refresh.ts';
-import { config, listen, log, makeAuthority, proxyCertificate, putShop, service, slice, until } from '../test-parts.ts';
+import {
+  config,
+  listen,
+  log,
+  makeAuthority,
+  pod,
+  proxyCertificate,
+  putShop,
+  service,
+  slice,
+  until,
+} from '../test-parts.ts';
 import { DiscoveryServer } from './server.ts';
 import { Subscriptions } from './subscriptions.ts';
 
@@ -38,7 +49,7 @@ async function start(more: { pingEveryMs?: number; trustBundle?: () => string } 
     log,
     ...more,
   });
-  ends.push(followPolicies(cluster, (namespace) => discovery.refreshPolicies(namespace)));
+  ends.push(followPolicies(cluster, (namespace, pod) => discovery.refreshPolicies(namespace, pod)));
   ends.push(() => discovery.drain());
   return { kube, authority, discovery, subscriptions, reports, trust, port: await listen(discovery.server) };
 }
@@ -96,7 +107,11 @@ test('policy and trust bundle follow their changes', async () => {
   await until(() => proxy.all('policy').length === 1, 'the first policy');
   kube.put(resources.services, service('10.96.0.7', { appProtocol: 'grpc' }));
   await until(() => proxy.all('policy').length === 2, 'the new policy');
-  expect(proxy.all('policy').map((one) => one.policy.ports)).toEqual([{}, { 8080: 'http2' }]);
+  const opaque = pod('web-a', '10.244.0.2');
+  opaque.metadata.annotations['config.mesh.dev/opaque-ports'] = '8080';
+  kube.put(resources.pods, opaque);
+  await until(() => proxy.all('policy').length === 3, "the pod's own annotation");
+  expect(proxy.all('policy').map((one) => one.policy.ports)).toEqual([{}, { 8080: 'http2' }, { 8080: 'opaque' }]);
   discovery.refreshTrust();
   trust.pem += (await makeAuthority()).trustBundle;
   discovery.refreshTrust();

@@ -91,10 +91,12 @@ export class DiscoveryServer {
     });
   }
 
-  /** After labels, annotations or services of pods may have changed; of all namespaces where none is named. */
-  refreshPolicies(namespace?: string): void {
-    for (const connection of this.#connections)
-      if (namespace === undefined || connection.proxy?.identity.namespace === namespace) connection.sendPolicy();
+  /** After services of a namespace may have changed, or one of its pods. */
+  refreshPolicies(namespace: string, pod?: string): void {
+    for (const connection of this.#connections) {
+      const { proxy } = connection;
+      if (proxy?.identity.namespace === namespace && (pod === undefined || proxy.pod === pod)) connection.sendPolicy();
+    }
   }
 
   /** After the roots to trust may have changed: proxies that have not been told are. */

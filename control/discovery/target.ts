@@ -55,8 +55,8 @@ function opaquePorts(object: KubeObject | undefined): string | undefined {
 /** What a pod's own port speaks, by its annotation and by the services that name it. */
 export function podPortProtocol(cluster: Cluster, pod: KubeObject, port: number): Protocol {
   if (portListed(opaquePorts(pod), port)) return 'opaque';
-  for (const service of cluster.services.list()) {
-    if (service.metadata.namespace !== pod.metadata.namespace || !selects(service, pod)) continue;
+  for (const service of cluster.servicesIn(pod.metadata.namespace!)) {
+    if (!selects(service, pod)) continue;
     for (const one of service.spec.ports ?? []) {
       if (targetPort(one, pod) !== port) continue;
       if (portListed(opaquePorts(service), one.port)) return 'opaque';
@@ -68,8 +68,14 @@ export function podPortProtocol(cluster: Cluster, pod: KubeObject, port: number)
 }
 
 function selects(service: KubeObject, pod: KubeObject): boolean {
-  const selector = Object.entries<string>(service.spec.selector ?? {});
-  return selector.length > 0 && selector.every(([key, value]) => pod.metadata.labels?.[key] === value);
+  const selector: Record<string, string> = service.spec.selector ?? {};
+  const labels = pod.metadata.labels ?? {};
+  let any = false;
+  for (const key in selector) {
+    if (labels[key] !== selector[key]) return false;
+    any = true;
+  }
+  return any;
 }
 
 function targetPort(port: Json, pod: KubeObject): number | undefined {

@@ -1,4 +1,4 @@
-/** `npm run demo`, interrupted: nothing of it is left, however often Ctrl-C is pressed. Needs root. */
+/** `npm run demo`, to its end and interrupted: nothing of it is left, however often Ctrl-C is pressed. Needs root. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -83,11 +83,19 @@ function startDemo() {
   });
   const shows = (text: string, times = 1) =>
     until(`"${text}" in the output of the demo`, () => state.text.split(text).length > times, 60);
-  const ends = () => until('the end of the demo', () => state.code !== undefined, 60);
+  const ends = () => until('the end of the demo', () => state.code !== undefined, 110);
   return { state, shows, ends, interrupt: () => process.kill(-child.pid!, 'SIGINT') };
 }
 
 describe.skipIf(unable)('the demo', () => {
+  test('run to its end finds the service that fails, and leaves nothing behind', async () => {
+    const demo = startDemo();
+    await demo.ends();
+    expect(demo.state.code, demo.state.text).toBe(0);
+    expect(demo.state.text).toContain('failing on purpose, found by stat: payment');
+    expect(left()).toEqual([]);
+  });
+
   test.each([
     ['while it installs', '$ mesh install', 1],
     ['with its pods up, twice in a row', '(waiting for traffic)', 2],
