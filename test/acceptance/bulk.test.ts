@@ -218,7 +218,7 @@ describe.skipIf(unable)('bulk', () => {
     });
 
     test('a crowd of readers that do not read holds up nobody else', async () => {
-      const crowd = 150;
+      const crowd = 98;
       const states: { written: number }[] = [];
       onSocket = (socket) => {
         socket.once('data', (first: Buffer) => {
