@@ -5,7 +5,7 @@ import { Cluster } from '../cluster/index.ts';
 import { FakeKube } from '../fake-kube.ts';
 import { pod, putShop, service, slice, until } from '../test-parts.ts';
 import { Subscriptions } from './subscriptions.ts';
-import { findTarget } from './target.ts';
+import { findTarget, knownPorts } from './target.ts';
 
 function shop() {
   const kube = new FakeKube();
@@ -104,6 +104,15 @@ test('an address that another pod has by now stays with that one when the first 
   kube.put(resources.pods, pod('web-c', '10.244.0.2'));
   kube.remove(resources.pods, 'web-a', 'shop');
   expect(find('10.244.0.2:8080').endpoints).toMatchObject([{ pod: 'web-c' }]);
+});
+
+test('a port that services lead to is known, although no container lists it', () => {
+  const { kube, cluster } = shop();
+  const bare = pod('web-a', '10.244.0.2');
+  for (const container of bare.spec.containers) container.ports = [];
+  kube.put(resources.pods, bare);
+  kube.put(resources.services, service('10.96.0.7', { targetPort: 8081 }));
+  expect(knownPorts(cluster, cluster.podAt('10.244.0.2')!)).toEqual([8081]);
 });
 
 test('subscribers hear of a change once, and of nothing else', async () => {

@@ -52,6 +52,17 @@ function opaquePorts(object: KubeObject | undefined): string | undefined {
   return object?.metadata.annotations?.[`${configPrefix}opaque-ports`] ?? given;
 }
 
+/** Ports of a pod that its containers list or services lead to: a container need not list any. In order. */
+export function knownPorts(cluster: Cluster, pod: KubeObject): number[] {
+  const listed = pod.spec.containers.flatMap((one: Json) => one.ports ?? []).map((one: Json) => one.containerPort);
+  const services = cluster.services.list().filter((one) => one.metadata.namespace === pod.metadata.namespace);
+  const led = services
+    .filter((service) => selects(service, pod))
+    .flatMap((service) => (service.spec.ports ?? []).map((one: Json) => targetPort(one, pod)));
+  const numbers = [...listed, ...led].filter((port): port is number => port !== undefined);
+  return [...new Set(numbers)].sort((a, b) => a - b);
+}
+
 /** What a pod's own port speaks, by its annotation and by the services that name it. */
 export function podPortProtocol(cluster: Cluster, pod: KubeObject, port: number): Protocol {
   if (portListed(opaquePorts(pod), port)) return 'opaque';

@@ -1,16 +1,14 @@
 /** What a pod's proxy is told about its inbound ports: those whose protocol is declared. */
 import type { InboundPolicy, Protocol } from '../../protocol/discovery.ts';
 import type { Cluster } from '../cluster/index.ts';
-import { podPortProtocol } from '../discovery/target.ts';
+import { knownPorts, podPortProtocol } from '../discovery/target.ts';
 
 export function podPolicy(cluster: Cluster, namespace: string, name: string): InboundPolicy {
   const pod = cluster.pods.get(namespace, name);
   const ports: Record<string, Protocol> = {};
-  for (const container of pod?.spec.containers ?? []) {
-    for (const { containerPort } of container.ports ?? []) {
-      const protocol = podPortProtocol(cluster, pod!, containerPort);
-      if (protocol !== 'detect') ports[String(containerPort)] = protocol;
-    }
+  for (const port of pod ? knownPorts(cluster, pod) : []) {
+    const protocol = podPortProtocol(cluster, pod!, port);
+    if (protocol !== 'detect') ports[String(port)] = protocol;
   }
   return { ports };
 }

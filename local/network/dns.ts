@@ -107,7 +107,17 @@ export async function resolve(objects: Objects, upstream: Upstream, wire: Buffer
     return upstream(wire).catch(() => respond(query, [], serverFailure));
   }
   const found = answer(objects, question);
+  const alias = found?.find((one) => one.type === 'CNAME');
+  if (alias?.type === 'CNAME' && question.type !== 'CNAME')
+    found!.push(...(await follow(objects, upstream, { ...question, name: alias.data })));
   return respond(query, found ?? [], found ? 0 : nameError);
+}
+
+/** What an alias leads to: a client's resolver does not ask again itself. */
+async function follow(objects: Objects, upstream: Upstream, question: Question): Promise<Answer[]> {
+  const flags = 1 << 8; // recursion desired
+  const wire = encode({ type: 'query', id: 1, flags, questions: [question] });
+  return decode(await resolve(objects, upstream, wire)).answers ?? [];
 }
 
 /** Serves DNS over UDP and TCP on port 53 of an address of this network namespace. */

@@ -5,6 +5,7 @@ import type { Address, Endpoint } from '../../protocol/discovery.ts';
 import type { CarrierCallback } from '../carrier.ts';
 import type { ProxyError } from '../error.ts';
 import { TimerWheel } from '../net/timer-wheel.ts';
+import { Peer, until } from '../test-peer.ts';
 import { PoolingConnector } from '../tunnel/connector.ts';
 import type { Exchange } from './exchange.ts';
 import { Http1Connection } from './http1-connection.ts';
@@ -13,14 +14,6 @@ const ends: (() => void)[] = [];
 afterEach(() => {
   for (const end of ends.splice(0)) end();
 });
-
-async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 8_000;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`not within 8 s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 async function listen(server: Server): Promise<Address> {
   const sockets = new Set<Socket>();
@@ -35,34 +28,6 @@ async function listen(server: Server): Promise<Address> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return `127.0.0.1:${(server.address() as AddressInfo).port}` as Address;
-}
-
-/** A peer whose bytes the test reads and writes itself. */
-class Peer {
-  readonly socket: Socket;
-  text = '';
-  ended = false;
-  closed = false;
-
-  constructor(socket: Socket) {
-    this.socket = socket;
-    socket.on('data', (chunk: Buffer) => {
-      this.text += chunk.toString('latin1');
-    });
-    socket.on('end', () => {
-      this.ended = true;
-    });
-    socket.on('error', () => {}); // seen as closed
-    socket.on('close', () => {
-      this.closed = true;
-    });
-  }
-  write(text: string): void {
-    this.socket.write(Buffer.from(text, 'latin1'));
-  }
-  async reads(part: string): Promise<void> {
-    await until(() => this.text.includes(part), `${JSON.stringify(part)} in ${JSON.stringify(this.text)}`);
-  }
 }
 
 interface Bench {

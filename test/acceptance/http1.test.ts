@@ -1,8 +1,9 @@
 /** HTTP/1 through two real proxies, byte by byte: the test is both the client and the application. */
 import type { Server } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Peer } from '../../proxy/test-peer.ts';
 import { type PodObject, TestMesh, unable, until, workload } from '../support/mesh.ts';
-import { dialFrom, Peer, serveIn } from '../support/sockets.ts';
+import { dialFrom, serveIn } from '../support/sockets.ts';
 
 const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: web\r\n${more}\r\n`;
 const ok = (body: string, more = '') => `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n${more}\r\n${body}`;

@@ -14,6 +14,7 @@ http {
     listen 8080;
     location / { root /opt/mesh; }
     location /hello { return 200 "hello from nginx\\n"; }
+    location /small { client_max_body_size 1k; proxy_pass http://127.0.0.1:8080/hello; proxy_method GET; }
     location /post { proxy_pass http://127.0.0.1:8080/hello; proxy_method GET; }
   }
 }
@@ -130,6 +131,9 @@ describe.skipIf(unable)('programs', () => {
     // More than 1 MiB: curl asks first (Expect: 100-continue).
     const upload = 'head -c 3000000 /dev/zero | curl -sS -m 10 --data-binary @- ';
     expect(await mesh.exec(from(), 'sh', '-c', `${upload}${url.replace('hello', 'post')}`)).toBe('hello from nginx');
+    // Refused while it is still being sent.
+    const refused = `${upload}-H 'Expect:' -o /dev/null -w '%{http_code}' ${url.replace('hello', 'small')}`;
+    expect(await mesh.exec(from(), 'sh', '-c', refused)).toBe('413');
     const sum = (command: string) => mesh.exec(from(), 'sh', '-c', `${command} | sha256sum`);
     expect(await sum('curl -sS -m 10 http://nginx:8080/control.js')).toBe(await sum('cat /opt/mesh/control.js'));
     const part = await curl('-r', '10-19', '-w', '%{http_code}', '-o', '/dev/null', 'http://nginx:8080/control.js');

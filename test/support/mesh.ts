@@ -21,7 +21,7 @@ export interface PodObject extends KubeObject {
 
 /** Asks until the answer is neither undefined nor false. @throws Error naming what did not come */
 export async function until<T>(
-  what: string | (() => string),
+  what: string,
   ask: () => T | Promise<T>,
   seconds = 30,
 ): Promise<Exclude<NonNullable<T>, false>> {
@@ -29,7 +29,7 @@ export async function until<T>(
   for (;;) {
     const answer = await ask();
     if (answer !== undefined && answer !== null && answer !== false) return answer as Exclude<NonNullable<T>, false>;
-    if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${typeof what === 'string' ? what : what()}`);
+    if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`);
     await wait(20);
   }
 }
@@ -107,7 +107,7 @@ export class TestMesh {
   /** Runs a program inside a pod and gives its output. @throws the program's failure */
   async exec(pod: PodObject, ...command: string[]): Promise<string> {
     const [program, ...args] = this.inside(pod, ...command);
-    return (await execa(program!, args, { timeout: 60_000, env: { HOME: '/' } })).stdout;
+    return (await execa(program!, args, { timeout: 110_000, env: { HOME: '/' } })).stdout;
   }
 
   /** Runs a script of this Node inside a pod. */
