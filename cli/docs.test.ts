@@ -26,12 +26,13 @@ const codes = [
   ...found(['cli'], /: '(forbidden)'/g),
   ...found(['local'], /(?:code[:=]|code =) '([a-z]+-[a-z-]+)'/g),
   ...found(['local'], /(?:LocalMeshError\(|fail\()\s*'([a-z]+(?:-[a-z]+)*)'/g),
+  ...found(['local'], /\bcheck\(\s*'([a-z]+(?:-[a-z]+)*)'/g),
   ...found(['local'], /\bid: '([a-z]+(?:-[a-z]+)*)'/g),
 ];
 
 describe('the documentation', () => {
   it('finds the codes it is to compare', () => {
-    for (const code of ['cluster-unreachable', 'unauthorized', 'forbidden', 'state-corrupt', 'busy', 'no-root']) {
+    for (const code of ['cluster-unreachable', 'unauthorized', 'forbidden', 'state-corrupt', 'busy', 'no-uidmap']) {
       expect(codes).toContain(code);
     }
   });

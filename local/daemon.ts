@@ -97,7 +97,7 @@ async function main(): Promise<void> {
     objects,
     paths: { state, run },
     addresses: new AddressPool(),
-    images: new HostFiles(state),
+    images: new HostFiles({ state, run }),
     token: async ({ audience, ...request }) => {
       const { token } = await api.issueToken({ ...request, audiences: audience === undefined ? [] : [audience] });
       return token;

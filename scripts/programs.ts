@@ -4,7 +4,13 @@ import path from 'node:path';
 import { execa } from 'execa';
 
 /** Program → its Debian package. */
-export const runtimePrograms = { nft: 'nftables', ip: 'iproute2', unshare: 'util-linux', setpriv: 'util-linux' };
+export const runtimePrograms = {
+  nft: 'nftables',
+  ip: 'iproute2',
+  unshare: 'util-linux',
+  setpriv: 'util-linux',
+  hostname: 'hostname',
+};
 export const testPrograms = {
   curl: 'curl',
   wrk: 'wrk',
@@ -12,6 +18,10 @@ export const testPrograms = {
   'redis-server': 'redis-server',
   tcpdump: 'tcpdump',
   python3: 'python3',
+  // A local mesh without root, and an image to load.
+  newuidmap: 'uidmap',
+  useradd: 'passwd',
+  busybox: 'busybox-static',
 };
 
 const places = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin'];

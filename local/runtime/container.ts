@@ -1,6 +1,7 @@
 /** One start of one container: its process, its exit, its log. */
 import { spawn, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   closeSync,
   existsSync,
   mkdirSync,
@@ -8,13 +9,14 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   watch,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isAlive, type ProcessIdentity, parseStat, signal } from '../process.ts';
 import { quote } from './files.ts';
-import { type ContainerPlan, containerScript, shimScript } from './script.ts';
+import { type ContainerPlan, containerScript, overlayFolders, shimScript } from './script.ts';
 
 export interface Exit {
   code: number;
@@ -24,6 +26,28 @@ export interface Exit {
 /** Folder of a container's own files inside its pod's. */
 export function containerFolder(podRun: string, name: string): string {
   return join(podRun, 'containers', name);
+}
+
+function makeFolder(path: string, mode: number): void {
+  mkdirSync(path, { recursive: true });
+  chmodSync(path, mode);
+}
+
+/** The folders that the container's overlays need, and what of its root is no overlay. */
+function makeRoot(plan: ContainerPlan): void {
+  const { overlays, folders, links } = plan.root;
+  const root = join(plan.scratch, 'root');
+  makeFolder(root, 0o755);
+  for (const { path, mode } of folders) makeFolder(join(root, path), mode);
+  for (const { path, target } of links) symlinkSync(target, join(root, path));
+  for (const [index, { target, mode, folders: above }] of overlays.entries()) {
+    const { upper, work } = overlayFolders(plan, index);
+    makeFolder(upper, mode);
+    mkdirSync(work);
+    for (const folder of above) makeFolder(join(upper, folder.path), folder.mode);
+    // What lies in another overlay is there already.
+    if (overlays[0]?.target !== '/') mkdirSync(join(root, target), { recursive: true });
+  }
 }
 
 export class Attempt {
@@ -74,7 +98,7 @@ export class Attempt {
   start(plan: ContainerPlan, holder: ProcessIdentity): void {
     mkdirSync(dirname(this.#base), { recursive: true });
     rmSync(plan.scratch, { recursive: true, force: true });
-    for (const part of ['upper', 'work', 'root']) mkdirSync(join(plan.scratch, part), { recursive: true });
+    makeRoot(plan);
     writeFileSync(`${this.#base}.sh`, containerScript(plan, this.#base), { mode: 0o600 });
     const shim = `read -r stat < /proc/self/stat; echo "$stat" > ${quote(`${this.#base}.shim`)}\n${shimScript(this.#base)}`;
     const output = openSync(this.log, 'a', 0o640);

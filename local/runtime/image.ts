@@ -1,12 +1,12 @@
 /** What an image gives a container: root file system, defaults of its process. */
 import { join } from 'node:path';
 import type { KubeObject } from '../../kube/types.ts';
+import { hostFiles, type RootFiles } from './host-files.ts';
 import { ImageError } from './runner.ts';
 import type { ContainerMount } from './script.ts';
 
 export interface Image {
-  /** Lower layers of the root, topmost first. */
-  layers: string[];
+  root: RootFiles;
   mounts: ContainerMount[];
   entrypoint: string[];
   command: string[];
@@ -24,9 +24,11 @@ export interface ImageSource {
 /** Every container sees this machine's files, with the mesh's own programs at /opt/mesh. */
 export class HostFiles implements ImageSource {
   readonly #programs: string;
+  readonly #hidden: string[];
 
-  constructor(state: string) {
-    this.#programs = join(state, 'image/opt/mesh');
+  constructor(paths: { state: string; run: string }) {
+    this.#programs = join(paths.state, 'image/opt/mesh');
+    this.#hidden = [paths.state, paths.run];
   }
 
   find(container: KubeObject): Image {
@@ -36,7 +38,7 @@ export class HostFiles implements ImageSource {
       );
     }
     return {
-      layers: ['/'],
+      root: hostFiles(this.#hidden),
       mounts: [{ source: this.#programs, target: '/opt/mesh', readOnly: true }],
       entrypoint: [],
       command: [],

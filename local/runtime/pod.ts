@@ -7,6 +7,7 @@ import type { KubeObject } from '../../kube/types.ts';
 import { type AddressPool, nodeAddress } from '../network/addresses.ts';
 import { detachPod } from '../network/node.ts';
 import type { Objects } from '../objects.ts';
+import { insideUserNamespace } from '../user-namespace.ts';
 import { containerFolder } from './container.ts';
 import { ConfigError, environmentOf, expand } from './environment.ts';
 import { type PodFiles, podFiles } from './files.ts';
@@ -215,7 +216,8 @@ export class PodWorker {
     const everything = security.privileged === true || plain(add).includes('all');
     return {
       scratch: join(this.#files.scratch, `${container.name}-${attempt % 2}`),
-      layers: image.layers,
+      root: image.root,
+      userXattr: insideUserNamespace(),
       mounts: [...image.mounts, own('resolv.conf'), own('hosts'), own('hostname'), ...mounts],
       argv: [...command, ...args].map((word) => expand(word, environment)),
       environment,

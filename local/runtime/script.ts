@@ -1,5 +1,7 @@
 /** The shell scripts that start a container: a shim that outlives the daemon, and what makes the container's own view. */
+import { join } from 'node:path';
 import { quote } from './files.ts';
+import type { RootFiles } from './host-files.ts';
 
 export interface ContainerMount {
   source: string;
@@ -8,10 +10,11 @@ export interface ContainerMount {
 }
 
 export interface ContainerPlan {
-  /** Folder for the overlay's upper layer, work folder and mount point. */
+  /** Folder for the overlays' upper layers and work folders, and the root's mount point. */
   scratch: string;
-  /** Lower layers, topmost first. */
-  layers: string[];
+  root: RootFiles;
+  /** Overlays keep their marks where a user namespace may write them. */
+  userXattr: boolean;
   mounts: ContainerMount[];
   argv: string[];
   environment: Record<string, string>;
@@ -75,6 +78,28 @@ exec unshare --mount --pid --propagation private -- /bin/sh -c ${quote(run)}
 `;
 }
 
+/** Folders of an overlay of the container, by its place in the list. */
+export function overlayFolders(plan: ContainerPlan, index: number): { upper: string; work: string } {
+  const folder = join(plan.scratch, `overlay-${index}`);
+  return { upper: join(folder, 'upper'), work: join(folder, 'work') };
+}
+
+function rootMounts(plan: ContainerPlan): string[] {
+  const overlays = plan.root.overlays.map(({ lower, target }, index) => {
+    const { upper, work } = overlayFolders(plan, index);
+    const options = `${plan.userXattr ? 'userxattr,' : ''}lowerdir=${lower.join(':')},upperdir=${upper},workdir=${work}`;
+    return `mount -t overlay overlay -o ${quote(options)} ${quote(join(plan.scratch, 'root', target))}`;
+  });
+  // A root has to be a mount point.
+  const bare = plan.root.overlays[0]?.target === '/' ? [] : ['mount --bind "$root" "$root"'];
+  return [...bare, ...overlays, ...plan.root.files.map((file) => `bind ${quote(file)} ${quote(file)} ro`)];
+}
+
+/** Mount points of the container's own files, within it. */
+function ownMounts(plan: ContainerPlan): string[] {
+  return [...new Set(['/', ...plan.root.overlays.map(({ target }) => target)])];
+}
+
 /** First process of the container: builds the root, gives up rights, becomes the program. Its pid (as the machine
  *  counts) is written just before that, so a pid file means that the program runs. */
 export function containerScript(plan: ContainerPlan, base: string): string {
@@ -107,10 +132,13 @@ bind() {
   inside "$2"
   if [ -d "$1" ]; then [ -d "$target" ] || mkdir -p "$target"
   elif [ ! -e "$target" ]; then mkdir -p "\${target%/*}"; : > "$target"; fi
-  mount --bind "$1" "$target"
-  [ "$3" = rw ] || mount -o remount,bind,ro "$target"
+  mount --rbind "$1" "$target"
+  [ "$3" = rw ] && return
+  # What the machine forbids on this file system (devices, set-user-id) has to stay forbidden.
+  flags=$(findmnt -n -o VFS-OPTIONS -T "$target")
+  mount -o "remount,bind,ro\${flags#r[ow]}" "$target"
 }
-mount -t overlay overlay -o ${quote(`lowerdir=${plan.layers.join(':')},upperdir=${plan.scratch}/upper,workdir=${plan.scratch}/work`)} "$root"
+${rootMounts(plan).join('\n')}
 mkdir -p "$root/proc" "$root/sys" "$root/dev" "$root/tmp"
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$root/sys"
@@ -135,7 +163,13 @@ cd "$root"
 pivot_root . .outside
 umount -l /.outside
 rmdir /.outside
-${plan.readOnlyRoot ? 'mount -o remount,bind,ro /' : ''}
+${
+  plan.readOnlyRoot
+    ? ownMounts(plan)
+        .map((path) => `mount -o remount,bind,ro ${quote(path)}`)
+        .join('\n')
+    : ''
+}
 cd ${quote(plan.workingDirectory)}
 echo "$stat" >&3
 exec 3>&-
