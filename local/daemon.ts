@@ -96,6 +96,7 @@ async function main(): Promise<void> {
   const runtime = new Runtime({
     objects,
     paths: { state, run },
+    programs: import.meta.dirname,
     addresses: new AddressPool(),
     images: new HostFiles({ state, run }),
     token: async ({ audience, ...request }) => {

@@ -121,7 +121,7 @@ describe('what the local mesh needs of a machine', () => {
   });
 
   it('names each program that is not installed, and its package', async () => {
-    const found = await problems(machine({ without: ['nft', 'setpriv'] }));
+    const found = await problems(machine({ without: ['nft', 'nsenter'] }));
     expect(found.map(({ id }) => id)).toEqual(['no-nft', 'no-tool']);
     expect(found[0]?.fix).toContain('nftables');
   });

@@ -31,7 +31,6 @@ const tools = [
   ['ip', 'no-tool', 'iproute2'],
   ['unshare', 'no-tool', 'util-linux'],
   ['nsenter', 'no-tool', 'util-linux'],
-  ['setpriv', 'no-tool', 'util-linux (setpriv)'],
   ['mount', 'no-tool', 'mount'],
   ['hostname', 'no-tool', 'hostname'],
 ] as const;

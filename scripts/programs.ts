@@ -8,7 +8,7 @@ export const runtimePrograms = {
   nft: 'nftables',
   ip: 'iproute2',
   unshare: 'util-linux',
-  setpriv: 'util-linux',
+
   hostname: 'hostname',
 };
 export const testPrograms = {

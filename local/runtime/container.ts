@@ -16,7 +16,14 @@ import {
 import { dirname, join } from 'node:path';
 import { isAlive, type ProcessIdentity, parseStat, signal } from '../process.ts';
 import { quote } from './files.ts';
-import { type ContainerPlan, containerScript, overlayFolders, shimScript } from './script.ts';
+import {
+  becomeCommand,
+  type ContainerPlan,
+  containerScript,
+  overlayFolders,
+  processSpec,
+  shimScript,
+} from './script.ts';
 
 export interface Exit {
   code: number;
@@ -95,11 +102,12 @@ export class Attempt {
   }
 
   /** Starts the program in the namespaces of the pod's holder; returns at once. */
-  start(plan: ContainerPlan, holder: ProcessIdentity): void {
+  start(plan: ContainerPlan, holder: ProcessIdentity, programs: string): void {
     mkdirSync(dirname(this.#base), { recursive: true });
     rmSync(plan.scratch, { recursive: true, force: true });
     makeRoot(plan);
-    writeFileSync(`${this.#base}.sh`, containerScript(plan, this.#base), { mode: 0o600 });
+    writeFileSync(`${this.#base}.json`, JSON.stringify(processSpec(plan)), { mode: 0o600 });
+    writeFileSync(`${this.#base}.sh`, containerScript(plan, this.#base, programs), { mode: 0o600 });
     const shim = `read -r stat < /proc/self/stat; echo "$stat" > ${quote(`${this.#base}.shim`)}\n${shimScript(this.#base)}`;
     const output = openSync(this.log, 'a', 0o640);
     const space = `/proc/${holder.pid}/ns`;
@@ -151,6 +159,18 @@ export class Attempt {
     }
   }
 
+  /** Command prefix that runs something inside the container, as its user; undefined where it does not run. */
+  enter(programs: string): string[] | undefined {
+    const pid = this.process?.pid;
+    if (pid === undefined || this.exit !== undefined) return undefined;
+    const spaces = ['--uts', '--ipc', '--net', '--pid'];
+    return [
+      ...['nsenter', '--target', String(pid), ...spaces, '--'],
+      ...becomeCommand(programs),
+      ...['enter', `${this.#base}.json`, String(pid)],
+    ];
+  }
+
   kill(name: NodeJS.Signals): void {
     const target = this.process ?? this.#shim;
     if (target) signal(target, name);
@@ -162,7 +182,8 @@ export class Attempt {
 
   /** Removes what an older start has left, its log included. */
   remove(): void {
-    for (const kind of ['sh', 'pid', 'exit', 'shim', 'log', 'log.1']) rmSync(`${this.#base}.${kind}`, { force: true });
+    for (const kind of ['sh', 'json', 'pid', 'exit', 'shim', 'log', 'log.1'])
+      rmSync(`${this.#base}.${kind}`, { force: true });
   }
 
   /** Keeps the log to two files of `limit` bytes. The program holds the file open for appending, so it is emptied in

@@ -8,6 +8,7 @@ import { type AddressPool, nodeAddress } from '../network/addresses.ts';
 import { detachPod } from '../network/node.ts';
 import type { Objects } from '../objects.ts';
 import { insideUserNamespace } from '../user-namespace.ts';
+import { capabilitiesOf } from './capabilities.ts';
 import { containerFolder } from './container.ts';
 import { ConfigError, environmentOf, expand } from './environment.ts';
 import { type PodFiles, podFiles } from './files.ts';
@@ -15,13 +16,15 @@ import type { ImageSource } from './image.ts';
 import { endPrograms, endRecorded } from './recorded.ts';
 import { Runner } from './runner.ts';
 import { findSandbox, makeSandbox, type Sandbox } from './sandbox.ts';
-import { type ContainerPlan, defaultCapabilities } from './script.ts';
+import type { ContainerPlan } from './script.ts';
 import { podStatus } from './status.ts';
 import { PodVolumes, type TokenSource } from './volumes.ts';
 
 export interface PodContext {
   objects: Objects;
   paths: { state: string; run: string };
+  /** Folder of the mesh's own programs. */
+  programs: string;
   addresses: AddressPool;
   images: ImageSource;
   token: TokenSource;
@@ -180,6 +183,7 @@ export class PodWorker {
       podRun: this.#files.run,
       address: sandbox.address,
       holder: sandbox.holder,
+      programs: this.#context.programs,
       plan: (one, attempt) => this.#plan(one, attempt),
       event: (type, reason, message) => this.#context.objects.event(this.#pod, type, reason, message),
       changed: () => this.#statusChanged(),
@@ -209,24 +213,22 @@ export class PodWorker {
       target: `/etc/${name}`,
       readOnly: false,
     });
-    const { add = [], drop = [] } = security.capabilities ?? {};
-    const plain = (names: string[]): string[] => names.map((one) => one.toLowerCase().replace(/^cap_/, ''));
-    const dropped = new Set(plain(drop));
-    const kept = dropped.has('all') ? [] : defaultCapabilities.filter((one) => !dropped.has(one));
-    const everything = security.privileged === true || plain(add).includes('all');
+    const capabilities = capabilitiesOf(security);
     return {
       scratch: join(this.#files.scratch, `${container.name}-${attempt % 2}`),
       root: image.root,
       userXattr: insideUserNamespace(),
       mounts: [...image.mounts, own('resolv.conf'), own('hosts'), own('hostname'), ...mounts],
-      argv: [...command, ...args].map((word) => expand(word, environment)),
-      environment,
-      workingDirectory: container.workingDir ?? image.workingDirectory,
-      uid: security.runAsUser ?? image.uid,
-      gid: security.runAsGroup ?? image.gid,
-      groups: [...(security.supplementalGroups ?? []), ...(security.fsGroup === undefined ? [] : [security.fsGroup])],
-      capabilities: everything ? undefined : [...new Set([...kept, ...plain(add)])],
-      noNewPrivileges: security.allowPrivilegeEscalation === false,
+      process: {
+        argv: [...command, ...args].map((word) => expand(word, environment)),
+        environment,
+        workingDirectory: container.workingDir ?? image.workingDirectory,
+        uid: security.runAsUser ?? image.uid,
+        gid: security.runAsGroup ?? image.gid,
+        groups: [...(security.supplementalGroups ?? []), ...(security.fsGroup === undefined ? [] : [security.fsGroup])],
+        ...(capabilities ? { capabilities } : {}),
+        noNewPrivileges: security.allowPrivilegeEscalation === false,
+      },
       readOnlyRoot: security.readOnlyRootFilesystem === true,
     };
   }

@@ -9,7 +9,7 @@ import { Attempt, containerFolder, type Exit } from './container.ts';
 import { ConfigError } from './environment.ts';
 import { readRecord, replaceFile } from './files.ts';
 import { keepProbing, type ProbeTarget, attempt as tryHandler } from './probe.ts';
-import { type ContainerPlan, privileges } from './script.ts';
+import type { ContainerPlan } from './script.ts';
 
 const firstBackoff = 10_000;
 const longestBackoff = 300_000;
@@ -21,6 +21,8 @@ export interface RunnerContext {
   podRun: string;
   address: string;
   holder: ProcessIdentity;
+  /** Folder of the mesh's own programs. */
+  programs: string;
   /** Throws ConfigError where a reference leads nowhere, ImageError where the container has no program. */
   plan: (container: KubeObject, attempt: number) => ContainerPlan;
   event: (type: 'Normal' | 'Warning', reason: string, message: string) => void;
@@ -64,8 +66,6 @@ export class Runner {
   #record: Record;
   #state: State = { waiting: { reason: 'PodInitializing' } };
   #current: Attempt | undefined;
-  /** What the current start was made with; needed to enter it. */
-  #plan: ContainerPlan | undefined;
   #started = false;
   #ready = false;
   #stopProbes: (() => void)[] = [];
@@ -169,13 +169,12 @@ export class Runner {
 
   /** Starts the program; undefined where it was stopped meanwhile. Waits for missing references and images. */
   async #start(again: boolean): Promise<Attempt | undefined> {
-    const { podRun, event, holder } = this.#context;
+    const { podRun, event, holder, programs } = this.#context;
     const { name, image } = this.container;
     for (let pause = 250; !this.#stopping.signal.aborted; pause = Math.min(5_000, pause * 2)) {
       try {
         const number = this.#record.attempt + 1;
         const plan = this.#context.plan(this.container, number);
-        this.#plan = plan;
         event('Normal', 'Pulled', `Container image "${image}" is present on this machine`);
         new Attempt(podRun, name, number - 2).remove();
         const made = new Attempt(podRun, name, number);
@@ -189,7 +188,7 @@ export class Runner {
         };
         this.#save();
         event('Normal', 'Created', `Created container: ${name}`);
-        made.start(plan, holder);
+        made.start(plan, holder, programs);
         await made.running(this.#cancel.signal);
         event('Normal', 'Started', `Started container ${name}`);
         return made;
@@ -216,7 +215,6 @@ export class Runner {
     this.#current = attempt;
     this.#killedFor = undefined;
     await attempt.running(this.#cancel.signal);
-    if (adopted) this.#plan = this.#replan();
     const startedAt = existsSync(attempt.log) && attempt.process ? attempt.startedAt : new Date().toISOString();
     this.#state = { running: { startedAt } };
     this.#probe(adopted);
@@ -236,16 +234,6 @@ export class Runner {
       terminated: { exitCode: exit.code, reason, startedAt, finishedAt: exit.finishedAt, containerID: this.#record.id },
     });
     return exit;
-  }
-
-  /** The plan of a container that an earlier daemon started; undefined where what it refers to is gone. */
-  #replan(): ContainerPlan | undefined {
-    try {
-      return this.#context.plan(this.container, this.#record.attempt);
-    } catch (error) {
-      if (error instanceof ConfigError || error instanceof ImageError) return undefined;
-      throw error;
-    }
   }
 
   get #target(): ProbeTarget {
@@ -357,25 +345,9 @@ export class Runner {
 
   /** Command prefix that runs something inside the running container, as its user. */
   enter(): string[] {
-    const target = this.process;
-    if (!target || !this.running || !this.#plan) throw new Error(`container ${this.container.name} is not running`);
-    const variables = Object.entries(this.#plan.environment).map(([key, value]) => `${key}=${value}`);
-    return [
-      'nsenter',
-      '--target',
-      String(target.pid),
-      '--mount',
-      '--uts',
-      '--ipc',
-      '--net',
-      '--pid',
-      '--root',
-      '--wd',
-      ...privileges(this.#plan),
-      'env',
-      '-i',
-      ...variables,
-    ];
+    const prefix = this.running ? this.#current?.enter(this.#context.programs) : undefined;
+    if (!prefix) throw new Error(`container ${this.container.name} is not running`);
+    return prefix;
   }
 
   #set(state: State): void {
