@@ -158,7 +158,7 @@ export async function stopLocalMesh(paths: LocalPaths, progress: (step: string) 
 const asRoot = process.getuid?.() === 0;
 
 /** Starts a program with root's rights over what the mesh makes: real ones, or those of the user namespace it runs in. */
-async function spawnAsRoot(
+export async function spawnAsRoot(
   paths: LocalPaths,
   program: string,
   args: string[],
@@ -214,13 +214,17 @@ async function endRecorded(paths: LocalPaths, files: string[], grace: number): P
   }
 }
 
+/** Where the bundles of the mesh's own programs are. */
+export function programsFolder(): string {
+  const here = dirname(fileURLToPath(import.meta.url));
+  const built = [here, join(here, '../dist')].find((folder) => existsSync(join(folder, 'supervisor.js')));
+  if (built) return built;
+  throw new LocalMeshError('not-built', `The mesh's own programs are not in ${here}.`, 'Run `npm run build` first.');
+}
+
 /** Copies the programs to where the mesh runs them from, so that it does not depend on the folder it came from. */
 async function installPrograms(state: string): Promise<string> {
-  const here = dirname(fileURLToPath(import.meta.url));
-  const built = existsSync(join(here, 'supervisor.js')) ? here : join(here, '../dist');
-  if (!existsSync(join(built, 'supervisor.js'))) {
-    throw new LocalMeshError('not-built', `The mesh's own programs are not in ${built}.`, 'Run `npm run build` first.');
-  }
+  const built = programsFolder();
   const target = join(state, 'image/opt/mesh');
   await mkdir(target, { recursive: true });
   // Whatever the umask: pods read this as any user.

@@ -37,7 +37,6 @@ const { functions: libc } = ffi.dlopen(null, {
   setresgid: { arguments: ['uint32', 'uint32', 'uint32'], return: 'int32' },
   setresuid: { arguments: ['uint32', 'uint32', 'uint32'], return: 'int32' },
   signal: { arguments: ['int32', 'uint64'], return: 'uint64' },
-  setrlimit: { arguments: ['int32', 'buffer'], return: 'int32' },
   __errno_location: { arguments: [], return: 'pointer' },
 });
 
@@ -90,15 +89,12 @@ function giveUpRights(spec: ProcessSpec): void {
   if (spec.noNewPrivileges) must(libc.prctl(noNewPrivileges, 1n, 0n, 0n, 0n), 'prctl');
 }
 
-/** What Node has changed for itself and a program would inherit: ignored signals, the limit of open files. */
-function undoNode(openFiles: string | undefined): void {
-  for (let signal = 1; signal < 32; signal++) if (signal !== 9 && signal !== 19) libc.signal(signal, 0n);
-  const [soft, hard] = (openFiles ?? '').split(' ').map((one) => (one === 'unlimited' ? 2n ** 64n - 1n : BigInt(one)));
-  if (soft === undefined || hard === undefined) return;
-  const limit = Buffer.alloc(16);
-  limit.writeBigUInt64LE(soft, 0);
-  limit.writeBigUInt64LE(hard, 8);
-  must(libc.setrlimit(7, limit), 'setrlimit');
+/** What a program would inherit besides: descriptors of whoever started the mesh, and the signals that Node ignores. */
+function undoInherited(): void {
+  const [kill, stop] = [9, 19];
+  for (let signal = 1; signal < 32; signal++) if (signal !== kill && signal !== stop) libc.signal(signal, 0n);
+  const [closeRange, first, last, onExec] = [436n, 3n, 0xffffffffn, 4n];
+  must(libc.syscall(closeRange, first, last, onExec, 0n, 0n), 'close_range');
 }
 
 /** As execvp looks for it; throws with the exit code a shell would give. */
@@ -121,7 +117,6 @@ function become(): never {
   const [kind, file, ...rest] = process.argv.slice(2) as [string, string, ...string[]];
   const spec = JSON.parse(readFileSync(file, 'utf8')) as ProcessSpec;
   const own = kind === 'start' ? readFileSync('/proc/self/stat', 'latin1') : '';
-  const openFiles = process.env.MESH_OPEN_FILES;
   if (kind === 'start') changeRoot(spec);
   else enterMounts(rest[0]!);
   if (!statSync(spec.workingDirectory, { throwIfNoEntry: false }))
@@ -134,7 +129,7 @@ function become(): never {
     writeSync(3, own);
     closeSync(3);
   }
-  undoNode(openFiles);
+  undoInherited();
   process.execve!(program, argv, spec.environment);
   throw new Error('execve came back');
 }

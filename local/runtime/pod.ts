@@ -197,10 +197,11 @@ export class PodWorker {
     pod.status = { ...pod.status, podIP: this.#sandbox!.address };
     const image = images.find(container);
     const security = { ...pod.spec.securityContext, ...container.securityContext };
-    const environment = {
-      ...image.environment,
-      ...environmentOf(objects, pod, container, { name: nodeName, address: nodeAddress }),
-    };
+    const user = image.user(security.runAsUser);
+    if (security.runAsNonRoot === true && user.uid === 0)
+      throw new ConfigError(`container has runAsNonRoot and image will run as root (container: ${container.name})`);
+    const base = { HOME: user.home, ...image.environment };
+    const environment = environmentOf(objects, pod, container, { name: nodeName, address: nodeAddress }, base);
     const command: string[] = container.command ?? image.entrypoint;
     const args: string[] = container.args ?? (container.command ? [] : image.command);
     const mounts = (container.volumeMounts ?? []).map((mount: KubeObject) => ({
@@ -223,13 +224,21 @@ export class PodWorker {
         argv: [...command, ...args].map((word) => expand(word, environment)),
         environment,
         workingDirectory: container.workingDir ?? image.workingDirectory,
-        uid: security.runAsUser ?? image.uid,
-        gid: security.runAsGroup ?? image.gid,
-        groups: [...(security.supplementalGroups ?? []), ...(security.fsGroup === undefined ? [] : [security.fsGroup])],
+        uid: user.uid,
+        gid: security.runAsGroup ?? user.gid,
+        groups: [
+          ...new Set<number>([
+            ...user.groups,
+            ...(security.supplementalGroups ?? []),
+            ...(security.fsGroup === undefined ? [] : [security.fsGroup]),
+          ]),
+        ],
         ...(capabilities ? { capabilities } : {}),
         noNewPrivileges: security.allowPrivilegeEscalation === false,
       },
       readOnlyRoot: security.readOnlyRootFilesystem === true,
+      imageId: image.id,
+      stopSignal: image.stopSignal,
     };
   }
 

@@ -30,14 +30,24 @@ export interface RunnerContext {
   changed: () => void;
 }
 
-/** The image is not loaded and the container names no command. */
-export class ImageError extends Error {}
+/** The container's image, or the lack of one, keeps it from starting. */
+export class ImageError extends Error {
+  /** As Kubernetes calls it, e.g. ErrImagePull. */
+  readonly reason: string;
+
+  constructor(reason: string, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
 
 interface Record {
   attempt: number;
   restarts: number;
   backoff: number;
   id: string;
+  image?: string;
+  stopSignal?: NodeJS.Signals;
   last?: object;
   /** The program had passed its startup probe. */
   started?: boolean;
@@ -116,7 +126,7 @@ export class Runner {
     return {
       name,
       image,
-      imageID: '',
+      imageID: this.#record.image ?? '',
       ...(this.#record.id ? { containerID: this.#record.id } : {}),
       ready: this.#ready,
       started: this.#started,
@@ -175,7 +185,9 @@ export class Runner {
       try {
         const number = this.#record.attempt + 1;
         const plan = this.#context.plan(this.container, number);
-        event('Normal', 'Pulled', `Container image "${image}" is present on this machine`);
+        const from =
+          plan.imageId === '' ? 'is not loaded: running a program of this machine' : 'already present on machine';
+        event('Normal', 'Pulled', `Container image "${image}" ${from}`);
         new Attempt(podRun, name, number - 2).remove();
         const made = new Attempt(podRun, name, number);
         made.remove();
@@ -185,6 +197,8 @@ export class Runner {
           restarts: this.#record.restarts + (again ? 1 : 0),
           id: `mesh://${randomUUID()}`,
           started: false,
+          image: plan.imageId,
+          stopSignal: plan.stopSignal,
         };
         this.#save();
         event('Normal', 'Created', `Created container: ${name}`);
@@ -199,7 +213,7 @@ export class Runner {
           error instanceof ConfigError
             ? 'CreateContainerConfigError'
             : error instanceof ImageError
-              ? 'ErrImageNeverPull'
+              ? error.reason
               : 'RunContainerError';
         if (!('waiting' in this.#state) || this.#state.waiting.reason !== reason)
           event('Warning', 'Failed', `Error: ${message}`);
@@ -310,7 +324,7 @@ export class Runner {
     this.#killedFor = why;
     this.#context.event('Normal', 'Killing', why);
     const attempt = this.#current;
-    attempt?.kill('SIGTERM');
+    attempt?.kill(this.#record.stopSignal ?? 'SIGTERM');
     setTimeout(() => attempt?.kill('SIGKILL'), 30_000).unref();
   }
 
@@ -330,7 +344,7 @@ export class Runner {
           this.#context.event('Warning', 'FailedPreStopHook', `PreStopHook failed: ${problem}`);
       }
     }
-    attempt?.kill(grace > 0 ? 'SIGTERM' : 'SIGKILL');
+    attempt?.kill(grace > 0 ? (this.#record.stopSignal ?? 'SIGTERM') : 'SIGKILL');
     const timer = setTimeout(() => attempt?.kill('SIGKILL'), Math.max(0, deadline - Date.now()));
     await attempt?.ended(this.#cancel.signal).catch(() => {});
     clearTimeout(timer);

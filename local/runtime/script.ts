@@ -1,5 +1,5 @@
 /** The shell scripts that start a container: a shim that outlives the daemon, and what makes the container's own view. */
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { ProcessSpec } from './become.ts';
 import { quote } from './files.ts';
 import type { RootFiles } from './host-files.ts';
@@ -19,6 +19,9 @@ export interface ContainerPlan {
   mounts: ContainerMount[];
   process: Omit<ProcessSpec, 'root' | 'readOnly'>;
   readOnlyRoot: boolean;
+  /** Empty for this machine's files. */
+  imageId: string;
+  stopSignal: NodeJS.Signals;
 }
 
 /**
@@ -48,8 +51,13 @@ export function becomeCommand(programs: string): string[] {
 function rootMounts(plan: ContainerPlan): string[] {
   const overlays = plan.root.overlays.map(({ lower, target }, index) => {
     const { upper, work } = overlayFolders(plan, index);
-    const options = `${plan.userXattr ? 'userxattr,' : ''}lowerdir=${lower.join(':')},upperdir=${upper},workdir=${work}`;
-    return `mount -t overlay overlay -o ${quote(options)} ${quote(join(plan.scratch, 'root', target))}`;
+    // Short names: a mount takes 4096 characters, and an image may have a hundred layers in one folder.
+    const folder = dirname(lower[0]!);
+    const short = lower.length > 1 && lower.every((one) => dirname(one) === folder);
+    const names = short ? lower.map((one) => basename(one)) : lower;
+    const options = `${plan.userXattr ? 'userxattr,' : ''}lowerdir=${names.join(':')},upperdir=${upper},workdir=${work}`;
+    const mount = `mount -t overlay overlay -o ${quote(options)} ${quote(join(plan.scratch, 'root', target))}`;
+    return short ? `(cd ${quote(folder)}; ${mount})` : mount;
   });
   // A root has to be a mount point.
   const bare = plan.root.overlays[0]?.target === '/' ? [] : ['mount --bind "$root" "$root"'];
@@ -130,7 +138,6 @@ inside /etc
 mkdir -p "$target"
 [ ! -L "$target/resolv.conf" ] || rm "$target/resolv.conf"
 ${binds.join('\n')}
-export MESH_OPEN_FILES="$(ulimit -Sn) $(ulimit -Hn)"
 exec ${become} start ${quote(`${base}.json`)}
 `;
 }

@@ -20,6 +20,7 @@ import { createConfiguredClient } from '../../kube/configured.ts';
 import { resources } from '../../kube/resources.ts';
 import { localPreflight } from '../../local/preflight.ts';
 import { subordinateRanges } from '../../local/user-namespace.ts';
+import { busyboxFiles, ociArchive, tar } from '../support/image-archive.ts';
 import { nodeCommand, type PodObject, unable, until, workload } from '../support/mesh.ts';
 
 const user = 'mesh-test-user';
@@ -70,7 +71,7 @@ describe.skipIf(limited)('the local mesh without root', () => {
   });
 
   /** Runs the command line as the user would: no rights, a short PATH. */
-  async function mesh(args: string[], input = ''): Promise<string> {
+  async function mesh(args: string[], input: string | Uint8Array = ''): Promise<string> {
     const env = ['PATH=/usr/bin:/bin', `HOME=${home}`, `USER=${user}`, `MESH_NODE=${folder}/node`, 'LANG=C.UTF-8'];
     const as = [`--reuid=${user}`, `--regid=${user}`, '--init-groups', '--'];
     return (
@@ -191,6 +192,52 @@ describe.skipIf(limited)('the local mesh without root', () => {
       (await client!.list(resources.events, { namespace: 'default' })).find((one) => one.involvedObject.name === 'low'),
     );
     expect(event.message).toContain('port 811 of 127.0.0.1 is for root only');
+  });
+
+  it('runs a pod in an image, with the image’s users, and what its layers delete hidden', async () => {
+    const lower = tar([
+      ...busyboxFiles(),
+      { name: 'etc/passwd', content: 'web:x:1500:1600::/data:/bin/sh\n' },
+      { name: 'data', type: 'folder', uid: 1500, gid: 1600, mode: 0o750 },
+      { name: 'data/gone', content: '', uid: 1500 },
+      { name: 'full/old', content: '' },
+      { name: 'far', content: '', uid: 70_000, gid: 70_000 },
+    ]);
+    const upper = tar([{ name: 'data/.wh.gone' }, { name: 'full/.wh..wh..opq' }, { name: 'full/new', content: '' }]);
+    const config = { User: 'web', WorkingDir: '/data', Env: ['PATH=/bin'] };
+    const archive = ociArchive([{ layers: [lower, upper], config, name: 'tools:1', compression: 'gzip' }]);
+    expect(await mesh(['image', 'load', '-'], archive)).toBe('image/tools:1 loaded');
+    const command = [
+      'sh',
+      '-c',
+      'id -u; touch mine && ls -n; ls -n / | while read m l u g r; do case $r in *far) echo $u;; esac; done; ls /full',
+    ];
+    const containers = [{ name: 'main', image: 'tools:1', command }];
+    await mesh(
+      ['apply', '-f', '-'],
+      JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { name: 'inside' },
+        spec: { restartPolicy: 'Never', containers },
+      }),
+    );
+    await until(
+      'the pod has ended',
+      async () => (await client!.get(resources.pods, 'inside', 'default')).status?.phase === 'Succeeded',
+    );
+    const [uid, , mine, far, ...full] = (await mesh(['logs', 'pod/inside']))
+      .split('\n')
+      .map((line) => line.replace(/^main: */, ''));
+    expect(uid).toBe('1500');
+    expect(mine).toMatch(/ 1500 +1600 .* mine$/);
+    // Not among this user's ids.
+    expect(far).toBe('65534');
+    expect(full).toEqual(['new']);
+    expect(await mesh(['image', 'rm', 'tools:1']).catch((error: { stderr: string }) => error.stderr)).toContain(
+      'removed',
+    );
+    expect(readdirSync(join(state(), 'images/layers'))).toEqual([]);
   });
 
   it('comes back with its pods when supervisor and daemon were killed', async () => {
