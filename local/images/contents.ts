@@ -40,7 +40,7 @@ interface Configuration {
 }
 
 /** As images name it. */
-export const architecture = arch() === 'x64' ? 'amd64' : arch();
+const architecture = arch() === 'x64' ? 'amd64' : arch();
 
 const fits = (platform: Descriptor['platform']): boolean =>
   (platform?.os ?? 'linux') === 'linux' && (platform?.architecture ?? architecture) === architecture;

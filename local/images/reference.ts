@@ -12,7 +12,7 @@ const path = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|
 const registry =
   /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::\d+)?$/;
 const tagForm = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
-export const digestForm = /^sha256:[0-9a-f]{64}$/;
+const digestForm = /^sha256:[0-9a-f]{64}$/;
 
 /** undefined where the text is no image name. */
 export function parseReference(text: string): Reference | undefined {

@@ -4,9 +4,11 @@ import {
   chmodSync,
   closeSync,
   existsSync,
+  fstatSync,
   mkdirSync,
   openSync,
   readFileSync,
+  readSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -35,6 +37,14 @@ export function containerFolder(podRun: string, name: string): string {
   return join(podRun, 'containers', name);
 }
 
+/** What a start of a container says when it ends; shown in its status. */
+export function messageFile(podRun: string, container: string, attempt: number): string {
+  return join(containerFolder(podRun, container), `${attempt}.message`);
+}
+
+const longestMessage = 4_096;
+const longestLogMessage = 2_048;
+
 function makeFolder(path: string, mode: number): void {
   mkdirSync(path, { recursive: true });
   chmodSync(path, mode);
@@ -54,6 +64,19 @@ function makeRoot(plan: ContainerPlan): void {
     for (const folder of above) makeFolder(join(upper, folder.path), folder.mode);
     // What lies in another overlay is there already.
     if (overlays[0]?.target !== '/') mkdirSync(join(root, target), { recursive: true });
+  }
+}
+
+/** The last `limit` bytes of a file. */
+function lastOf(path: string, limit: number): string {
+  if (!existsSync(path)) return '';
+  const file = openSync(path, 'r');
+  try {
+    const size = fstatSync(file).size;
+    const buffer = Buffer.alloc(Math.min(size, limit));
+    return buffer.subarray(0, readSync(file, buffer, 0, buffer.length, size - buffer.length)).toString();
+  } finally {
+    closeSync(file);
   }
 }
 
@@ -96,6 +119,12 @@ export class Attempt {
     }
   }
 
+  /** What the program left to say about its end; where it said nothing, with `log` the end of its log. */
+  message(log: boolean): string {
+    const said = lastOf(`${this.#base}.message`, longestMessage);
+    return said === '' && log ? lastOf(this.log, longestLogMessage).split('\n').slice(-80).join('\n') : said;
+  }
+
   /** Whether the shim of this attempt still runs (before that: whether it was ever started). */
   get #shim(): ProcessIdentity | undefined {
     return this.#identity('shim');
@@ -106,6 +135,9 @@ export class Attempt {
     mkdirSync(dirname(this.#base), { recursive: true });
     rmSync(plan.scratch, { recursive: true, force: true });
     makeRoot(plan);
+    writeFileSync(`${this.#base}.message`, '');
+    // Whatever user the program runs as.
+    chmodSync(`${this.#base}.message`, 0o666);
     writeFileSync(`${this.#base}.json`, JSON.stringify(processSpec(plan)), { mode: 0o600 });
     writeFileSync(`${this.#base}.sh`, containerScript(plan, this.#base, programs), { mode: 0o600 });
     const shim = `read -r stat < /proc/self/stat; echo "$stat" > ${quote(`${this.#base}.shim`)}\n${shimScript(this.#base)}`;
@@ -182,7 +214,7 @@ export class Attempt {
 
   /** Removes what an older start has left, its log included. */
   remove(): void {
-    for (const kind of ['sh', 'json', 'pid', 'exit', 'shim', 'log', 'log.1'])
+    for (const kind of ['sh', 'json', 'pid', 'exit', 'shim', 'message', 'log', 'log.1'])
       rmSync(`${this.#base}.${kind}`, { force: true });
   }
 

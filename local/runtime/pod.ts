@@ -9,7 +9,7 @@ import { detachPod } from '../network/node.ts';
 import type { Objects } from '../objects.ts';
 import { insideUserNamespace } from '../user-namespace.ts';
 import { capabilitiesOf } from './capabilities.ts';
-import { containerFolder } from './container.ts';
+import { containerFolder, messageFile } from './container.ts';
 import { ConfigError, environmentOf, expand } from './environment.ts';
 import { type PodFiles, podFiles } from './files.ts';
 import type { ImageSource } from './image.ts';
@@ -18,6 +18,7 @@ import { Runner } from './runner.ts';
 import { findSandbox, makeSandbox, type Sandbox } from './sandbox.ts';
 import type { ContainerPlan } from './script.ts';
 import { podStatus } from './status.ts';
+import { volumeMounts } from './volume-mounts.ts';
 import { PodVolumes, type TokenSource } from './volumes.ts';
 
 export interface PodContext {
@@ -184,6 +185,7 @@ export class PodWorker {
       address: sandbox.address,
       holder: sandbox.holder,
       programs: this.#context.programs,
+      grace: this.#grace * 1_000,
       plan: (one, attempt) => this.#plan(one, attempt),
       event: (type, reason, message) => this.#context.objects.event(this.#pod, type, reason, message),
       changed: () => this.#statusChanged(),
@@ -204,11 +206,11 @@ export class PodWorker {
     const environment = environmentOf(objects, pod, container, { name: nodeName, address: nodeAddress }, base);
     const command: string[] = container.command ?? image.entrypoint;
     const args: string[] = container.args ?? (container.command ? [] : image.command);
-    const mounts = (container.volumeMounts ?? []).map((mount: KubeObject) => ({
-      source: join(this.#volumes.source(pod, mount.name), mount.subPath ?? ''),
-      target: mount.mountPath,
-      readOnly: mount.readOnly === true,
-    }));
+    const mounts = volumeMounts(container, environment, (name) => this.#volumes.source(pod, name));
+    const termination: string | undefined = container.terminationMessagePath;
+    const messages = termination
+      ? [{ source: messageFile(this.#files.run, container.name, attempt), target: termination, readOnly: false }]
+      : [];
     const own = (name: string): { source: string; target: string; readOnly: boolean } => ({
       source: join(this.#files.run, name),
       target: `/etc/${name}`,
@@ -219,7 +221,7 @@ export class PodWorker {
       scratch: join(this.#files.scratch, `${container.name}-${attempt % 2}`),
       root: image.root,
       userXattr: insideUserNamespace(),
-      mounts: [...image.mounts, own('resolv.conf'), own('hosts'), own('hostname'), ...mounts],
+      mounts: [...image.mounts, own('resolv.conf'), own('hosts'), own('hostname'), ...messages, ...mounts],
       process: {
         argv: [...command, ...args].map((word) => expand(word, environment)),
         environment,
@@ -302,6 +304,7 @@ export class PodWorker {
     const sandbox = this.#sandbox ?? findSandbox(this.#files);
     if (sandbox && !this.#pod.spec.hostNetwork) await detachPod(sandbox.address);
     await endRecorded(this.#files.run);
+    this.#volumes.release(this.#pod);
     this.#context.addresses.release(this.#pod.metadata.uid!);
     for (const folder of [this.#files.run, this.#files.volumes, this.#files.scratch])
       rmSync(folder, { recursive: true, force: true });

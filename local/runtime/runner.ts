@@ -23,6 +23,8 @@ export interface RunnerContext {
   holder: ProcessIdentity;
   /** Folder of the mesh's own programs. */
   programs: string;
+  /** Milliseconds a program has to end. */
+  grace: number;
   /** Throws ConfigError where a reference leads nowhere, ImageError where the container has no program. */
   plan: (container: KubeObject, attempt: number) => ContainerPlan;
   event: (type: 'Normal' | 'Warning', reason: string, message: string) => void;
@@ -63,7 +65,7 @@ type State =
         startedAt: string;
         finishedAt: string;
         containerID: string;
-        signal?: number;
+        message?: string;
       };
     };
 
@@ -244,8 +246,17 @@ export class Runner {
     this.#ready = false;
     this.#started = false;
     const reason = exit.code === 0 ? 'Completed' : 'Error';
+    const fallback = this.container.terminationMessagePolicy === 'FallbackToLogsOnError' && exit.code !== 0;
+    const message = attempt.message(fallback);
     this.#set({
-      terminated: { exitCode: exit.code, reason, startedAt, finishedAt: exit.finishedAt, containerID: this.#record.id },
+      terminated: {
+        exitCode: exit.code,
+        reason,
+        ...(message === '' ? {} : { message }),
+        startedAt,
+        finishedAt: exit.finishedAt,
+        containerID: this.#record.id,
+      },
     });
     return exit;
   }
@@ -324,30 +335,31 @@ export class Runner {
     this.#killedFor = why;
     this.#context.event('Normal', 'Killing', why);
     const attempt = this.#current;
-    attempt?.kill(this.#record.stopSignal ?? 'SIGTERM');
-    setTimeout(() => attempt?.kill('SIGKILL'), 30_000).unref();
+    if (attempt) void this.#end(attempt, this.#context.grace, true);
   }
 
-  /** Ends the container for good: preStop, SIGTERM, and SIGKILL when `grace` ms are over. */
+  /** preStop, the stop signal, and SIGKILL when `grace` ms are over. */
+  async #end(attempt: Attempt, grace: number, hook: boolean): Promise<void> {
+    const deadline = Date.now() + grace;
+    const { preStop } = this.container.lifecycle ?? {};
+    if (hook && preStop && grace > 0) {
+      const late = wait(grace, 'it was not done within the grace period', { ref: false });
+      const problem = await Promise.race([tryHandler(preStop, this.#target, grace / 1_000), late]);
+      if (problem !== undefined) this.#context.event('Warning', 'FailedPreStopHook', `PreStopHook failed: ${problem}`);
+    }
+    attempt.kill(grace > 0 ? (this.#record.stopSignal ?? 'SIGTERM') : 'SIGKILL');
+    const timer = setTimeout(() => attempt.kill('SIGKILL'), Math.max(0, deadline - Date.now()));
+    await attempt.ended(this.#cancel.signal).catch(() => {});
+    clearTimeout(timer);
+  }
+
+  /** Ends the container for good; a later call with a shorter grace hurries the first one up. */
   async stop(grace: number): Promise<void> {
     const first = !this.#stopping.signal.aborted;
     this.#stopping.abort();
-    if (!this.running) return;
-    const deadline = Date.now() + grace;
-    const attempt = this.#current;
-    if (first) {
-      this.#context.event('Normal', 'Killing', `Stopping container ${this.container.name}`);
-      const { preStop } = this.container.lifecycle ?? {};
-      if (preStop && grace > 0) {
-        const problem = await tryHandler(preStop, this.#target, grace / 1_000);
-        if (problem !== undefined)
-          this.#context.event('Warning', 'FailedPreStopHook', `PreStopHook failed: ${problem}`);
-      }
-    }
-    attempt?.kill(grace > 0 ? (this.#record.stopSignal ?? 'SIGTERM') : 'SIGKILL');
-    const timer = setTimeout(() => attempt?.kill('SIGKILL'), Math.max(0, deadline - Date.now()));
-    await attempt?.ended(this.#cancel.signal).catch(() => {});
-    clearTimeout(timer);
+    if (!this.running || !this.#current) return;
+    if (first) this.#context.event('Normal', 'Killing', `Stopping container ${this.container.name}`);
+    await this.#end(this.#current, grace, first);
   }
 
   /** Lets go of the container without ending it: the daemon stops, the pod goes on. */
