@@ -119,16 +119,26 @@ async function idMapping(machine: Machine): Promise<PreflightResult[]> {
   const short = ['subuid', 'subgid'].filter(
     (file) => !enough(subordinateRanges(machine.read(`/etc/${file}`) ?? '', user)),
   );
+  // Behind every range that is granted already, so that it is nobody else's.
+  const first = Math.max(100_000, ...['subuid', 'subgid'].map((file) => firstFree(machine.read(`/etc/${file}`) ?? '')));
   results.push(
     check(
       'no-subids',
       short.length === 0,
       `user ${user.name} has subordinate ids`,
       `User ${user.name} has no range of ${neededIds + 1} ids in ${short.map((file) => `/etc/${file}`).join(' and ')}, which pods of a mesh without root use as their users.`,
-      `Grant one that nobody else has, e.g. \`sudo usermod ${short.map((file) => `--add-${file}s 100000-165535`).join(' ')} ${user.name}\`, ${orRoot}`,
+      `Grant one that nobody else has, e.g. \`sudo usermod ${short.map((file) => `--add-${file}s ${first}-${first + neededIds}`).join(' ')} ${user.name}\`, ${orRoot}`,
     ),
   );
   return results;
+}
+
+function firstFree(file: string): number {
+  const ends = file.split('\n').map((line) => {
+    const [, first, count] = line.split(':').map(Number);
+    return (first ?? 0) + (count ?? 0);
+  });
+  return Math.max(0, ...ends.filter(Number.isFinite));
 }
 
 /** Overlays in a user namespace came with Linux 5.11. */

@@ -6,9 +6,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { KubeObject } from '../../kube/types.ts';
 import type { ProcessIdentity } from '../process.ts';
 import { Attempt, containerFolder, type Exit } from './container.ts';
+import { probeContainer } from './container-probes.ts';
 import { ConfigError } from './environment.ts';
 import { readRecord, replaceFile } from './files.ts';
-import { keepProbing, type ProbeTarget, attempt as tryHandler } from './probe.ts';
+import { type ProbeTarget, attempt as tryHandler } from './probe.ts';
 import type { ContainerPlan } from './script.ts';
 
 const firstBackoff = 10_000;
@@ -80,7 +81,7 @@ export class Runner {
   #current: Attempt | undefined;
   #started = false;
   #ready = false;
-  #stopProbes: (() => void)[] = [];
+  #stopProbes: () => void = () => {};
   #killedFor: string | undefined;
   readonly #startedSignal = Promise.withResolvers<void>();
 
@@ -241,7 +242,7 @@ export class Runner {
       exit = await attempt.ended(this.#cancel.signal);
     } finally {
       clearInterval(rotation);
-      for (const stop of this.#stopProbes.splice(0)) stop();
+      this.#stopProbes();
     }
     this.#ready = false;
     this.#started = false;
@@ -266,61 +267,19 @@ export class Runner {
   }
 
   #probe(adopted: boolean): void {
-    const { startupProbe, livenessProbe, readinessProbe, lifecycle } = this.container;
-    const { event } = this.#context;
-    const unhealthy = (kind: string, reason: string): void =>
-      event('Warning', 'Unhealthy', `${kind} probe failed: ${reason}`);
-    const begun = (): void => {
-      this.#started = true;
-      this.#record.started = true;
-      this.#save();
-      this.#ready = !readinessProbe;
-      if (readinessProbe) {
-        // A pod that was ready stays so while it is adopted: its endpoints must not blink.
-        if (adopted) this.#ready = true;
-        this.#stopProbes.push(
-          keepProbing(readinessProbe, this.#target, true, {
-            success: () => this.#setReady(true),
-            failure: (reason, threshold) => {
-              unhealthy('Readiness', reason);
-              if (threshold) this.#setReady(false);
-            },
-          }),
-        );
-      }
-      if (livenessProbe) {
-        this.#stopProbes.push(
-          keepProbing(livenessProbe, this.#target, false, {
-            success: () => {},
-            failure: (reason, threshold) => {
-              unhealthy('Liveness', reason);
-              if (threshold) this.#restart(`Container ${this.container.name} failed liveness probe, will be restarted`);
-            },
-          }),
-        );
-      }
-      this.#startedSignal.resolve();
-      this.#context.changed();
-    };
-    if (lifecycle?.postStart && !adopted) {
-      void tryHandler(lifecycle.postStart, this.#target, 3_600).then((problem) => {
-        if (problem === undefined) return;
-        event('Warning', 'FailedPostStartHook', `PostStartHook failed: ${problem}`);
-        this.#restart('FailedPostStartHook');
-      });
-    }
-    if (!startupProbe || (adopted && this.#record.started)) return begun();
-    const stop = keepProbing(startupProbe, this.#target, true, {
-      success: () => {
-        stop();
-        begun();
+    this.#stopProbes = probeContainer(this.#target, adopted ? { started: this.#record.started === true } : undefined, {
+      event: this.#context.event,
+      started: (ready) => {
+        this.#started = true;
+        this.#record.started = true;
+        this.#save();
+        this.#ready = ready;
+        this.#startedSignal.resolve();
+        this.#context.changed();
       },
-      failure: (reason, threshold) => {
-        unhealthy('Startup', reason);
-        if (threshold) this.#restart(`Container ${this.container.name} failed startup probe, will be restarted`);
-      },
+      ready: (ready) => this.#setReady(ready),
+      restart: (why) => this.#restart(why),
     });
-    this.#stopProbes.push(stop);
   }
 
   #setReady(ready: boolean): void {
@@ -366,7 +325,7 @@ export class Runner {
   release(): void {
     this.#cancel.abort(new Error('released'));
     this.#stopping.abort();
-    for (const stop of this.#stopProbes.splice(0)) stop();
+    this.#stopProbes();
   }
 
   /** Command prefix that runs something inside the running container, as its user. */

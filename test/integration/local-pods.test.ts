@@ -220,6 +220,7 @@ createServer().on('stream', (stream, headers) => {
         {
           restartPolicy: 'Always',
           volumeMounts,
+          lifecycle: { postStart: { exec: { command: ['sh', '-c', `sleep 0.3; ${say(`${name} hooked`)}`] } } },
           startupProbe: { exec: { command: ['test', '-f', `/order/${name}`] }, periodSeconds: 1 },
         },
       );
@@ -251,7 +252,17 @@ createServer().on('stream', (stream, headers) => {
       async () => (await mesh.client.get<KubeObject>(resources.jobs, 'order', 'default')).status?.succeeded === 1,
     );
     const lines = readFileSync(join(folder, 'log'), 'utf8').trim().split('\n');
-    expect(lines).toEqual(['init-1', 'side-1 up', 'init-2', 'side-2 up', 'main', 'side-2 down', 'side-1 down']);
+    expect(lines).toEqual([
+      'init-1',
+      'side-1 up',
+      'side-1 hooked',
+      'init-2',
+      'side-2 up',
+      'side-2 hooked',
+      'main',
+      'side-2 down',
+      'side-1 down',
+    ]);
   });
 
   it('runs hooks, and ends a program whose hook takes longer than its grace', async () => {
