@@ -1,6 +1,7 @@
 /** What an archive holds: an OCI image layout, or what `docker save` writes. Both are spooled to disk first, for the parts
  *  come in any order and the archive may be a pipe. */
-import { closeSync, mkdirSync, openSync, read, readFileSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, read, readFileSync, readSync, writeSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { join, posix } from 'node:path';
 import { pipeline as pipe, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -118,16 +119,14 @@ export class Archive {
   }
 }
 
-/** What a descriptor gives. It stays open: whoever opened it closes it. */
+/** What a descriptor gives; it stays open where it is a file. A pipe may have been made non-blocking by the command line,
+ *  with which it is shared: only the event loop reads it without being told to come again. */
 async function* chunksOf(descriptor: number): AsyncGenerator<Buffer> {
+  const kind = fstatSync(descriptor);
+  if (kind.isFIFO() || kind.isSocket()) return yield* new Socket({ fd: descriptor, readable: true, writable: false });
+  const size = 256 * 1024;
   for (;;) {
-    const { bytesRead, buffer } = await promisify(read)(
-      descriptor,
-      Buffer.allocUnsafe(256 * 1024),
-      0,
-      256 * 1024,
-      null,
-    );
+    const { bytesRead, buffer } = await promisify(read)(descriptor, Buffer.allocUnsafe(size), 0, size, null);
     if (bytesRead === 0) return;
     yield buffer.subarray(0, bytesRead);
   }

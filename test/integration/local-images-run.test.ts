@@ -1,6 +1,7 @@
 /** Pods that run in images, on a real local mesh. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
@@ -203,6 +204,23 @@ describe.skipIf(unable)('pods that run in images', () => {
     );
     await pod('unknown', { image: 'who:1', command: ['sh'] });
     expect((await event('unknown', 'Failed')).message).toContain('unable to find user nobody-here');
+  });
+
+  it('waits for an archive that comes slowly through a pipe', async () => {
+    const archive = ociArchive([{ layers: [tar(busyboxFiles())], name: 'slow:1' }]);
+    const env = { MESH_HOME: mesh.home, HOME: mesh.home, KUBECONFIG: '' };
+    const loading = execa(join(import.meta.dirname, '../../bin/mesh'), ['image', 'load', '-'], { env });
+    let said = '';
+    loading.stderr.on('data', (chunk: Buffer) => {
+      said += chunk;
+    });
+    await until('it reads', () => said.includes('Reading the archive'));
+    for (let at = 0; at < archive.length; at += 500_000) {
+      loading.stdin.write(archive.subarray(at, at + 500_000));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    loading.stdin.end();
+    expect((await loading).stdout).toBe('image/slow:1 loaded');
   });
 
   it('lists images, and removes only those that no pod runs', async () => {
