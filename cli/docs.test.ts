@@ -25,13 +25,14 @@ const codes = [
   ...found(['cli'], /code:(?: error\.status === 401 \?)? '([a-z]+(?:-[a-z]+)*)'/g),
   ...found(['cli'], /: '(forbidden)'/g),
   ...found(['local'], /(?:code[:=]|code =) '([a-z]+-[a-z-]+)'/g),
-  ...found(['local'], /(?:LocalMeshError\(|fail\()\s*'([a-z]+(?:-[a-z]+)*)'/g),
+  ...found(['local'], /(?:LocalMeshError\(|ImageFailure\(|fail\()\s*'([a-z]+(?:-[a-z]+)*)'/g),
+  ...found(['local'], /\bcheck\(\s*'([a-z]+(?:-[a-z]+)*)'/g),
   ...found(['local'], /\bid: '([a-z]+(?:-[a-z]+)*)'/g),
 ];
 
 describe('the documentation', () => {
   it('finds the codes it is to compare', () => {
-    for (const code of ['cluster-unreachable', 'unauthorized', 'forbidden', 'state-corrupt', 'busy', 'no-root']) {
+    for (const code of ['cluster-unreachable', 'unauthorized', 'forbidden', 'state-corrupt', 'busy', 'no-uidmap']) {
       expect(codes).toContain(code);
     }
   });
@@ -53,8 +54,9 @@ describe('the documentation', () => {
     const text = readFileSync(join(root, 'docs/cli.md'), 'utf8');
     for (const command of program.commands.filter((one) => !one.name().startsWith('__'))) {
       expect([...headings('cli.md')]).toContain(command.name());
+      for (const inner of command.commands) expect(text).toContain(`\`mesh ${command.name()} ${inner.name()}`);
       const section = text.split(`\n## ${command.name()}\n`)[1]!.split('\n## ')[0]!;
-      for (const option of command.options) {
+      for (const option of [command, ...command.commands].flatMap((one) => one.options)) {
         if (!option.hidden) expect(section, `${command.name()} ${option.long}`).toContain(option.long);
       }
     }

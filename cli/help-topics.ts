@@ -20,6 +20,8 @@ A flag wins over the environment, the environment over the default.
   MESH_NAMESPACE         as --namespace
   MESH_REQUEST_TIMEOUT   as --request-timeout
   MESH_HOME              folder of the local mesh
+  XDG_DATA_HOME          without MESH_HOME and root: its state is in mesh/ there
+  XDG_RUNTIME_DIR        without MESH_HOME and root: its running parts are in mesh/ there
   NO_COLOR               no colour where set
   FORCE_COLOR            colour also where the output is no terminal
 `,

@@ -5,6 +5,7 @@ import * as apply from './commands/apply.ts';
 import * as check from './commands/check.ts';
 import * as completion from './commands/completion.ts';
 import * as deletion from './commands/delete.ts';
+import * as image from './commands/image.ts';
 import * as inject from './commands/inject.ts';
 import * as install from './commands/install.ts';
 import * as logs from './commands/logs.ts';
@@ -22,7 +23,7 @@ export const concise = `mesh: mutual TLS, golden metrics and safe retries for ev
 Usage: mesh COMMAND [flags]
 
 Set up:      install, uninstall, check, version
-Workloads:   inject, uninject, apply, delete
+Workloads:   inject, uninject, apply, delete, image
 Look:        stat, logs
 Shell:       completion, help
 
@@ -87,6 +88,7 @@ export function buildProgram(io: Io, signal: AbortSignal): { program: Command; c
     uninject,
     apply,
     deletion,
+    image,
     logs,
     stat,
     versionCommand,
@@ -100,18 +102,22 @@ export function buildProgram(io: Io, signal: AbortSignal): { program: Command; c
     .argument('[name...]', `command, or one of ${Object.keys(topics).join(', ')}`)
     .addHelpText('after', `\nExamples:\n  mesh help stat\n  mesh help exit-codes\n`)
     .action((names: string[]) => {
-      const [name] = names;
+      const [name, inner] = names;
       if (name === undefined) return program.outputHelp();
       const topic = topics[name];
       if (topic !== undefined) return io.write(topic);
       const command = program.commands.find((candidate) => candidate.name() === name);
       if (!command) throw new UsageError(`no command or topic "${name}"`, 'mesh help lists them');
-      command.outputHelp();
+      const below = inner === undefined ? command : command.commands.find((candidate) => candidate.name() === inner);
+      if (!below) throw new UsageError(`${name} has no command "${inner}"`, `mesh help ${name} lists them`);
+      below.outputHelp();
     });
   program.addHelpText('after', `\nExamples:\n  mesh install\n  mesh stat deploy\n\nDocs: ${docsBase}/cli`);
   for (const command of program.commands) {
-    command.copyInheritedSettings(program).addHelpText('after', `\nDocs: ${docsBase}/cli#${command.name()}`);
-    addGlobals(command);
+    for (const one of [command, ...command.commands]) {
+      one.copyInheritedSettings(program).addHelpText('after', `\nDocs: ${docsBase}/cli#${command.name()}`);
+      addGlobals(one);
+    }
   }
   program.hook('preAction', (_, command) => {
     const flags = command.optsWithGlobals<GlobalFlags>();

@@ -55,6 +55,12 @@ export async function runProgram(program: Command, context: Context, args: reado
       context.io.write(concise);
       return exitCode.ok;
     }
+    // A command that only has commands of its own shows them.
+    const group = args.length === 1 ? program.commands.find((one) => one.name() === args[0]) : undefined;
+    if (group && group.commands.length > 0) {
+      group.outputHelp();
+      return exitCode.ok;
+    }
     await program.parseAsync(args, { from: 'user' });
     return typeof process.exitCode === 'number' ? process.exitCode : exitCode.ok;
   } catch (error) {

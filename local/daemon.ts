@@ -17,7 +17,7 @@ import { keepPublished } from './network/publish.ts';
 import { keepServices } from './network/services.ts';
 import type { Objects } from './objects.ts';
 import { replaceFile } from './runtime/files.ts';
-import { HostFiles } from './runtime/image.ts';
+import { LocalImages } from './runtime/image.ts';
 import { nodeObject, Runtime } from './runtime/index.ts';
 
 const [state, run, port] = process.argv.slice(2) as [string, string, string];
@@ -96,8 +96,9 @@ async function main(): Promise<void> {
   const runtime = new Runtime({
     objects,
     paths: { state, run },
+    programs: import.meta.dirname,
     addresses: new AddressPool(),
-    images: new HostFiles(state),
+    images: new LocalImages({ state, run }),
     token: async ({ audience, ...request }) => {
       const { token } = await api.issueToken({ ...request, audiences: audience === undefined ? [] : [audience] });
       return token;

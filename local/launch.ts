@@ -1,23 +1,35 @@
 /** Starting and ending the local mesh, as the CLI does it. Imports little: every command loads this file. */
-import { execFile, spawn } from 'node:child_process';
-import { constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { access, copyFile, link, mkdir, readdir, rename, rm } from 'node:fs/promises';
-import { basename, delimiter, dirname, join } from 'node:path';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { chmod, copyFile, link, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import type { FromSupervisor } from './messages.ts';
 import type { LocalPaths } from './paths.ts';
+import { localPreflight, searchPath } from './preflight.ts';
 import { end, identify, isAlive, type ProcessIdentity, parseStat } from './process.ts';
 import { endRecorded as endEveryRecorded } from './runtime/recorded.ts';
+import { type RootSpawnOptions, spawnInUserNamespace } from './user-namespace.ts';
 
 export { type LocalPaths, localPaths } from './paths.ts';
+export { localPreflight } from './preflight.ts';
 
-const run = promisify(execFile);
 const startTimeout = 30_000;
 
 /** A start or a stop that cannot go on; the CLI turns it into its own error. */
 export class LocalMeshError extends Error {
-  /** Stable: no-nft, no-root, no-tool, state-corrupt, port-in-use, overlay-missing, busy, not-built, start-failed, start-timeout. */
+  /** Stable, a section of docs/errors.md: e.g. no-nft, state-corrupt, port-in-use, busy, start-timeout. */
   readonly code: string;
   readonly fix: string;
 
@@ -27,13 +39,6 @@ export class LocalMeshError extends Error {
     this.code = code;
     this.fix = fix;
   }
-}
-
-export interface PreflightResult {
-  id: string;
-  ok: boolean;
-  message: string;
-  fix?: string;
 }
 
 /** Whether the local mesh runs; `stopped` where there is state (or a half-dead run) but no supervisor. */
@@ -75,15 +80,26 @@ const steps: Record<string, string> = {
   api: 'Starting the API server',
 };
 
-function superviseUntilReady(paths: LocalPaths, programs: string, progress: (step: string) => void): Promise<void> {
+async function superviseUntilReady(
+  paths: LocalPaths,
+  programs: string,
+  progress: (step: string) => void,
+): Promise<void> {
   rmSync(join(paths.run, 'ready'), { force: true });
   const log = join(paths.run, 'daemon.log');
   const output = openSync(log, 'a', 0o640);
-  const child = spawn(
-    join(programs, 'node'),
-    ['--disable-warning=ExperimentalWarning', join(programs, 'supervisor.js'), paths.state, paths.run],
-    { detached: true, stdio: ['ignore', output, output, 'ipc'], cwd: '/' },
-  );
+  const program = join(programs, 'node');
+  const args = ['--disable-warning=ExperimentalWarning', join(programs, 'supervisor.js'), paths.state, paths.run];
+  const options: RootSpawnOptions = {
+    detached: true,
+    stdio: ['ignore', output, output, 'ipc'],
+    cwd: '/',
+    env: { ...process.env, PATH: searchPath() },
+  };
+  const child = await spawnAsRoot(paths, program, args, options).catch((error: Error) => {
+    const message = `The local mesh did not start: ${error.message.trim()}.`;
+    throw new LocalMeshError('start-failed', message, 'Run `mesh check --pre`.');
+  });
   // Recorded before it can do anything, so that a stop finds it however early this process is interrupted.
   const own = child.pid === undefined ? undefined : identify(child.pid);
   if (own) writeFileSync(join(paths.run, 'supervisor.json'), JSON.stringify(own), { mode: 0o600 });
@@ -123,10 +139,57 @@ export async function stopLocalMesh(paths: LocalPaths, progress: (step: string) 
     progress('Removing its files');
     // The folders of a mount that is just going away with its namespace may be busy for a moment.
     const remove = { recursive: true, force: true, maxRetries: 20, retryDelay: 50 } as const;
-    await rm(paths.state, remove);
-    await rm(paths.run, remove);
+    // Not the asynchronous one: it goes on behind one's back after an error.
+    const removeAll = (): void => {
+      for (const folder of [paths.run, paths.state]) rmSync(folder, remove);
+    };
+    try {
+      removeAll();
+    } catch (error) {
+      const { code = '' } = error as NodeJS.ErrnoException;
+      if (asRoot || !['EACCES', 'EPERM'].includes(code)) throw error;
+      await emptyAsRoot(paths);
+      removeAll();
+    }
   });
   removeIfEmpty(dirname(paths.state), paths);
+}
+
+const asRoot = process.getuid?.() === 0;
+
+/** Starts a program with root's rights over what the mesh makes: real ones, or those of the user namespace it runs in. */
+export async function spawnAsRoot(
+  paths: LocalPaths,
+  program: string,
+  args: string[],
+  options: RootSpawnOptions,
+): Promise<ChildProcess> {
+  if (asRoot) return spawn(program, args, options);
+  const holder = readIdentity(join(paths.run, 'node.json'));
+  if (!holder || !isAlive(holder)) return spawnInUserNamespace(program, args, options);
+  return spawn('nsenter', [`--user=/proc/${holder.pid}/ns/user`, '--', program, ...args], options);
+}
+
+/** Pods leave files of their own users, which only the user namespace's root may remove. */
+async function emptyAsRoot(paths: LocalPaths): Promise<void> {
+  const there = [paths.state, paths.run].filter(
+    (folder) => existsSync(folder) && !folder.startsWith(join(paths.state, '/')),
+  );
+  const child = await spawnAsRoot(paths, 'find', [...there, '-mindepth', '1', '-delete'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, PATH: searchPath() },
+  });
+  let complaint = '';
+  child.stderr?.on('data', (chunk) => {
+    complaint += chunk;
+  });
+  const [code] = await once(child, 'close');
+  if (code === 0) return;
+  throw new LocalMeshError(
+    'not-removed',
+    `The files of the local mesh could not be removed: ${complaint.trim()}.`,
+    'Remove what is named, as root where need be.',
+  );
 }
 
 /** MESH_HOME itself goes too where nothing else is in it and the mesh has made it. */
@@ -151,19 +214,35 @@ async function endRecorded(paths: LocalPaths, files: string[], grace: number): P
   }
 }
 
+/** Where the bundles of the mesh's own programs are. */
+export function programsFolder(): string {
+  const here = dirname(fileURLToPath(import.meta.url));
+  const built = [here, join(here, '../dist')].find((folder) => existsSync(join(folder, 'supervisor.js')));
+  if (built) return built;
+  throw new LocalMeshError('not-built', `The mesh's own programs are not in ${here}.`, 'Run `npm run build` first.');
+}
+
 /** Copies the programs to where the mesh runs them from, so that it does not depend on the folder it came from. */
 async function installPrograms(state: string): Promise<string> {
-  const here = dirname(fileURLToPath(import.meta.url));
-  const built = existsSync(join(here, 'supervisor.js')) ? here : join(here, '../dist');
-  if (!existsSync(join(built, 'supervisor.js'))) {
-    throw new LocalMeshError('not-built', `The mesh's own programs are not in ${built}.`, 'Run `npm run build` first.');
-  }
+  const built = programsFolder();
   const target = join(state, 'image/opt/mesh');
-  await mkdir(target, { recursive: true, mode: 0o755 });
+  await mkdir(target, { recursive: true });
+  // Whatever the umask: pods read this as any user.
+  await chmod(target, 0o755);
   const place = async (source: string, name: string): Promise<void> => {
     const fresh = join(target, `.${name}.new`);
     await rm(fresh, { force: true });
-    await link(source, fresh).catch(() => copyFile(source, fresh, constants.COPYFILE_FICLONE));
+    const readable = ((await stat(source)).mode & 0o004) !== 0;
+    const linked =
+      readable &&
+      (await link(source, fresh).then(
+        () => true,
+        () => false,
+      ));
+    if (!linked) {
+      await copyFile(source, fresh, constants.COPYFILE_FICLONE);
+      await chmod(fresh, 0o755);
+    }
     await rename(fresh, join(target, name));
     // Renaming one link over another of the same file leaves both.
     await rm(fresh, { force: true });
@@ -175,7 +254,16 @@ async function installPrograms(state: string): Promise<string> {
 
 /** One start or stop at a time; a lock of a process that is gone counts for nothing. */
 async function withLock<T>(paths: LocalPaths, work: () => Promise<T>): Promise<T> {
-  mkdirSync(paths.run, { recursive: true, mode: 0o711 });
+  try {
+    mkdirSync(paths.run, { recursive: true, mode: 0o711 });
+    accessSync(paths.run, constants.W_OK);
+  } catch (error) {
+    throw new LocalMeshError(
+      'folder-not-writable',
+      `The local mesh cannot write to its folder ${paths.run}: ${(error as Error).message}.`,
+      'Set MESH_HOME (or XDG_RUNTIME_DIR, XDG_DATA_HOME) to a folder of this user.',
+    );
+  }
   const file = join(paths.run, 'lock');
   for (let tries = 0; ; tries++) {
     try {
@@ -199,70 +287,4 @@ async function withLock<T>(paths: LocalPaths, work: () => Promise<T>): Promise<T
   } finally {
     rmSync(file, { force: true });
   }
-}
-
-const tools = [
-  ['nft', 'no-nft', 'nftables'],
-  ['ip', 'no-tool', 'iproute2'],
-  ['unshare', 'no-tool', 'util-linux'],
-  ['nsenter', 'no-tool', 'util-linux'],
-  ['setpriv', 'no-tool', 'util-linux (setpriv)'],
-  ['mount', 'no-tool', 'mount'],
-] as const;
-
-async function findProgram(name: string): Promise<boolean> {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const there = await access(join(folder, name), constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (there) return true;
-  }
-  return false;
-}
-
-/** What this machine must have for the local mesh to run. Every check that fails says how to pass it. */
-export async function localPreflight(): Promise<PreflightResult[]> {
-  const root = process.getuid?.() === 0;
-  const results: PreflightResult[] = [
-    root
-      ? { id: 'no-root', ok: true, message: 'running as root' }
-      : {
-          id: 'no-root',
-          ok: false,
-          message: 'The local mesh makes network namespaces, for which it needs root.',
-          fix: `Run \`sudo mesh …\`. Running without root would need user namespaces: newuidmap (package uidmap), a range for this user in /etc/subuid and /etc/subgid, and ${unprivileged()}; the local mesh does not use them yet.`,
-        },
-  ];
-  for (const [name, id, from] of tools) {
-    const ok = await findProgram(name);
-    results.push({
-      id,
-      ok,
-      message: ok ? `${name} is installed` : `The program ${name} is not installed.`,
-      ...(ok ? {} : { fix: `Install the package ${from}, e.g. \`apt-get install ${from.split(' ')[0]}\`.` }),
-    });
-  }
-  const overlay =
-    readFileSync('/proc/filesystems', 'utf8').includes('overlay') ||
-    (root &&
-      (await run('modprobe', ['overlay']).then(
-        () => true,
-        () => false,
-      )));
-  results.push({
-    id: 'overlay-missing',
-    ok: overlay,
-    message: overlay ? 'the kernel has overlayfs' : 'The kernel has no overlayfs.',
-    ...(overlay ? {} : { fix: 'Load it with `modprobe overlay`, or use a kernel that has it.' }),
-  });
-  return results;
-}
-
-function unprivileged(): string {
-  const file = '/proc/sys/user/max_user_namespaces';
-  const allowed = existsSync(file) && Number(readFileSync(file, 'utf8')) > 0;
-  return allowed
-    ? 'user namespaces, which this kernel allows'
-    : 'user namespaces, which this kernel does not allow (sysctl user.max_user_namespaces)';
 }

@@ -15,6 +15,6 @@ export function localPaths(env: NodeJS.ProcessEnv, uid: number = process.getuid?
   const at = (state: string, run: string): LocalPaths => ({ state, run, kubeconfig: join(state, 'kubeconfig') });
   if (env.MESH_HOME) return at(join(env.MESH_HOME, 'state'), join(env.MESH_HOME, 'run'));
   if (uid === 0) return at('/var/lib/mesh', '/run/mesh');
-  const state = join(env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'mesh');
+  const state = join(env.XDG_DATA_HOME || join(env.HOME || homedir(), '.local/share'), 'mesh');
   return at(state, env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, 'mesh') : join(state, 'run'));
 }

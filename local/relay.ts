@@ -5,11 +5,12 @@ import { connect, createServer, isIPv4, type Server } from 'node:net';
 import { originalDestination } from '../proxy/net/original-destination.ts';
 import type { Publication } from './messages.ts';
 import { egressPort, nodeAddress } from './network/addresses.ts';
-import { connectIn, listenIn, relay } from './network/socket.ts';
+import type { NodeThread } from './network/node-thread.ts';
+import { relay } from './network/socket.ts';
 
 /** Takes TCP that pods send out of the mesh and connects it from this machine. */
-export function relayEgress(network: string): Promise<Server> {
-  return listenIn(network, nodeAddress, egressPort, (socket) => {
+export function relayEgress(node: NodeThread): Promise<Server> {
+  return node.listen(nodeAddress, egressPort, (socket) => {
     const destination = originalDestination(socket);
     const [host, port] = destination?.split(':') ?? [];
     // A connection to the relay itself was not redirected and has no destination; loopback is nobody's way out.
@@ -23,11 +24,11 @@ export function relayEgress(network: string): Promise<Server> {
 
 /** Keeps services of type LoadBalancer open on 127.0.0.1. */
 export class Publisher {
-  readonly #network: string;
+  readonly #node: NodeThread;
   readonly #open = new Map<string, { server: Server; publication: Publication }>();
 
-  constructor(network: string) {
-    this.#network = network;
+  constructor(node: NodeThread) {
+    this.#node = node;
   }
 
   /** Opens and closes ports; returns what could not be opened, by key. */
@@ -43,17 +44,28 @@ export class Publisher {
     for (const publication of publications) {
       if (this.#open.has(publication.key)) continue;
       const { key, port, address } = publication;
-      const server = createServer({ allowHalfOpen: true }, (socket) =>
-        relay(socket, connectIn(this.#network, address, port)),
-      );
+      const server = createServer({ allowHalfOpen: true }, (socket) => {
+        socket.once('error', () => socket.destroy());
+        this.#node.connect(address, port).then(
+          (inside) => relay(socket, inside),
+          () => socket.resetAndDestroy(),
+        );
+      });
       const error = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
         server.once('error', resolve).listen(port, '127.0.0.1', () => resolve(undefined));
       });
-      if (error) problems[key] = error.code === 'EADDRINUSE' ? `port ${port} of 127.0.0.1 is in use` : error.message;
+      if (error) problems[key] = whyNotOpen(error, port);
       else this.#open.set(key, { server, publication });
     }
     return problems;
   }
+}
+
+function whyNotOpen(error: NodeJS.ErrnoException, port: number): string {
+  if (error.code === 'EADDRINUSE') return `port ${port} of 127.0.0.1 is in use`;
+  if (error.code === 'EACCES')
+    return `port ${port} of 127.0.0.1 is for root only; use a port from 1024 on, or lower it with \`sudo sysctl -w net.ipv4.ip_unprivileged_port_start=${port}\``;
+  return error.message;
 }
 
 /** Asks this machine's resolvers, one after the other. */

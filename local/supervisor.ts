@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Failure, FromDaemon, FromSupervisor, ToDaemon } from './messages.ts';
 import { nodeNetworkScript } from './network/node.ts';
+import { NodeThread } from './network/node-thread.ts';
 import { listeningSocket } from './network/socket.ts';
 import { ended, identify, isAlive, type ProcessIdentity, parseStat, signal } from './process.ts';
 import { askOutside, Publisher, relayEgress } from './relay.ts';
@@ -72,11 +73,10 @@ exec sleep 2147483647`;
 /** The API's port stays the same for the life of the state, so that kubeconfigs stay valid. */
 function openApi(): { fd: number; port: number } {
   const file = join(state, 'port');
-  const own = '/proc/self/ns/net';
   if (existsSync(file)) {
     const port = Number(readFileSync(file, 'utf8'));
     try {
-      return { fd: listeningSocket(own, '127.0.0.1', port), port };
+      return { fd: listeningSocket('127.0.0.1', port), port };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
       throw Object.assign(
@@ -91,7 +91,7 @@ function openApi(): { fd: number; port: number } {
   for (let tries = 0; ; tries++) {
     const port = 20_000 + Math.floor(Math.random() * 12_000);
     try {
-      const fd = listeningSocket(own, '127.0.0.1', port);
+      const fd = listeningSocket('127.0.0.1', port);
       replaceFile(file, String(port), 0o644);
       return { fd, port };
     } catch (error) {
@@ -106,8 +106,9 @@ async function main(): Promise<void> {
   tell({ type: 'step', step: 'network' });
   const holder = await nodeHolder();
   const space = `/proc/${holder.pid}/ns`;
-  await relayEgress(`${space}/net`);
-  const publisher = new Publisher(`${space}/net`);
+  const node = new NodeThread(`${space}/net`, join(programs, 'node-thread.js'));
+  await relayEgress(node);
+  const publisher = new Publisher(node);
   let child: ChildProcess | undefined;
   let stopping = false;
   let everReady = false;

@@ -28,6 +28,9 @@ const entries: Record<string, string> = {
   control: 'control/main.ts',
   daemon: 'local/daemon.ts',
   supervisor: 'local/supervisor.ts',
+  images: 'local/images/main.ts',
+  become: 'local/runtime/become.ts',
+  'node-thread': 'local/network/node-thread-program.ts',
   shop: 'examples/shop/shop.ts',
 };
 

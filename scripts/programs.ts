@@ -4,7 +4,13 @@ import path from 'node:path';
 import { execa } from 'execa';
 
 /** Program → its Debian package. */
-export const runtimePrograms = { nft: 'nftables', ip: 'iproute2', unshare: 'util-linux', setpriv: 'util-linux' };
+export const runtimePrograms = {
+  nft: 'nftables',
+  ip: 'iproute2',
+  unshare: 'util-linux',
+
+  hostname: 'hostname',
+};
 export const testPrograms = {
   curl: 'curl',
   wrk: 'wrk',
@@ -18,6 +24,10 @@ export const testPrograms = {
   mariadbd: 'mariadb-server-core',
   mariadb: 'mariadb-client-core',
   h2load: 'nghttp2-client',
+  // A local mesh without root, and an image to load.
+  newuidmap: 'uidmap',
+  useradd: 'passwd',
+  busybox: 'busybox-static',
 };
 
 const places = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin'];

@@ -153,7 +153,8 @@ function screen(
     lines.push(categoryName, '-'.repeat(categoryName.length));
     for (const one of shown) {
       lines.push(`${marks[one.result]} ${one.description}${one.result === 'skipped' ? ' (skipped)' : ''}`);
-      for (const more of [one.error, one.fix, one.hint]) if (more) lines.push(`    ${more}`);
+      for (const more of [one.error, one.fix, one.hint])
+        if (more && more !== one.description) lines.push(`    ${more}`);
     }
     lines.push('');
   }

@@ -39,11 +39,14 @@ async function candidates(program: Command, context: Context, words: readonly st
   const before = words.at(-2) ?? '';
   if (before === '-n' || before === '--namespace') return names(context, 'namespaces');
   const commands = program.commands.filter((command) => !command.name().startsWith('__'));
-  const command = commands.find((candidate) => words.slice(0, -1).includes(candidate.name()));
+  const typed = words.slice(0, -1);
+  const outer = commands.find((candidate) => typed.includes(candidate.name()));
+  const command = outer?.commands.find((candidate) => typed.includes(candidate.name())) ?? outer;
   if (current.startsWith('-')) {
     return (command ?? program).options.map((option) => option.long ?? option.short ?? '');
   }
   if (!command) return commands.map((candidate) => candidate.name());
+  if (command.commands.length > 0) return command.commands.map((candidate) => candidate.name());
   if (before === '-o' || before === '--output') {
     return command.options.find((option) => option.long === '--output')?.argChoices ?? [];
   }

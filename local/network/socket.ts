@@ -5,7 +5,7 @@
 
 import ffi from 'node:ffi';
 import { closeSync, openSync } from 'node:fs';
-import { createServer, type Server, Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 
 const inet = 2;
@@ -43,26 +43,36 @@ function failure(call: string): Error {
   return Object.assign(new Error(`${call}: ${code}`), { code });
 }
 
-/** Opens a socket with `open` while the thread is in the namespace of the file `namespace`. */
-function inNamespace(namespace: string, open: (socket: number) => number): number {
+/** Opens a socket where this thread is. */
+function openSocket(open: (socket: number) => number): number {
+  const socket = libc.socket(inet, stream | nonBlocking | closeOnExec, 0);
+  if (socket < 0) throw failure('socket');
+  const result = open(socket);
+  if (result !== 0 && errno() !== inProgress) {
+    const cause = failure('socket');
+    closeSync(socket);
+    throw cause;
+  }
+  return socket;
+}
+
+/** Takes this thread into a network namespace, for good unless it comes back. */
+export function enterNetwork(namespace: string): void {
+  const target = openSync(namespace, 'r');
+  try {
+    if (libc.setns(target, newNet) !== 0) throw failure('setns');
+  } finally {
+    closeSync(target);
+  }
+}
+
+/** Opens a socket while the thread is in the namespace of the file `namespace`. */
+function inNamespace(namespace: string, open: () => number): number {
   const home = openSync('/proc/thread-self/ns/net', 'r');
   try {
-    const target = openSync(namespace, 'r');
+    enterNetwork(namespace);
     try {
-      if (libc.setns(target, newNet) !== 0) throw failure('setns');
-    } finally {
-      closeSync(target);
-    }
-    try {
-      const socket = libc.socket(inet, stream | nonBlocking | closeOnExec, 0);
-      if (socket < 0) throw failure('socket');
-      const result = open(socket);
-      if (result !== 0 && errno() !== inProgress) {
-        const cause = failure('socket');
-        closeSync(socket);
-        throw cause;
-      }
-      return socket;
+      return open();
     } finally {
       // Without the way back, everything this process opens afterwards would be in the wrong place.
       if (libc.setns(home, newNet) !== 0) process.abort();
@@ -72,36 +82,26 @@ function inNamespace(namespace: string, open: (socket: number) => number): numbe
   }
 }
 
-/** A connection, perhaps still being made, to an IPv4 address inside a network namespace (a file like /proc/1/ns/net). */
-export function connectIn(namespace: string, address: string, port: number): Socket {
+/** Descriptor of a connection, perhaps still being made, to an IPv4 address. */
+export function connectingSocket(address: string, port: number): number {
   const target = socketAddress(address, port);
-  const fd = inNamespace(namespace, (socket) => libc.connect(socket, target, target.length));
-  return new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+  return openSocket((socket) => libc.connect(socket, target, target.length));
 }
 
-/** A listening socket that nobody accepts from yet: for handing on to a child process. Throws with the system's code. */
-export function listeningSocket(namespace: string, address: string, port: number): number {
+/** Descriptor of a listening socket that nobody accepts from yet. Throws with the system's code. */
+export function listeningSocket(address: string, port: number): number {
   const target = socketAddress(address, port);
   const reuse = Buffer.from([1, 0, 0, 0]);
-  return inNamespace(namespace, (socket) => {
+  return openSocket((socket) => {
     libc.setsockopt(socket, 1, 2, reuse, 4);
     return libc.bind(socket, target, target.length) || libc.listen(socket, 511);
   });
 }
 
-/** Listens on an IPv4 address inside a network namespace. */
-export function listenIn(
-  namespace: string,
-  address: string,
-  port: number,
-  accept: (socket: Socket) => void,
-): Promise<Server> {
-  const fd = listeningSocket(namespace, address, port);
-  const server = createServer({ allowHalfOpen: true }, accept);
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ fd }, () => resolve(server));
-  });
+/** A connection, perhaps still being made, to an IPv4 address inside a network namespace (a file like /proc/1/ns/net). */
+export function connectIn(namespace: string, address: string, port: number): Socket {
+  const fd = inNamespace(namespace, () => connectingSocket(address, port));
+  return new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
 }
 
 /** Copies bytes both ways; each direction ends on its own, an error ends both. */

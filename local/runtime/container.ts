@@ -1,20 +1,31 @@
 /** One start of one container: its process, its exit, its log. */
 import { spawn, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   closeSync,
   existsSync,
+  fstatSync,
   mkdirSync,
   openSync,
   readFileSync,
+  readSync,
   rmSync,
   statSync,
+  symlinkSync,
   watch,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isAlive, type ProcessIdentity, parseStat, signal } from '../process.ts';
 import { quote } from './files.ts';
-import { type ContainerPlan, containerScript, shimScript } from './script.ts';
+import {
+  becomeCommand,
+  type ContainerPlan,
+  containerScript,
+  overlayFolders,
+  processSpec,
+  shimScript,
+} from './script.ts';
 
 export interface Exit {
   code: number;
@@ -24,6 +35,49 @@ export interface Exit {
 /** Folder of a container's own files inside its pod's. */
 export function containerFolder(podRun: string, name: string): string {
   return join(podRun, 'containers', name);
+}
+
+/** What a start of a container says when it ends; shown in its status. */
+export function messageFile(podRun: string, container: string, attempt: number): string {
+  return join(containerFolder(podRun, container), `${attempt}.message`);
+}
+
+const longestMessage = 4_096;
+const longestLogMessage = 2_048;
+
+function makeFolder(path: string, mode: number): void {
+  mkdirSync(path, { recursive: true });
+  chmodSync(path, mode);
+}
+
+/** The folders that the container's overlays need, and what of its root is no overlay. */
+function makeRoot(plan: ContainerPlan): void {
+  const { overlays, folders, links } = plan.root;
+  const root = join(plan.scratch, 'root');
+  makeFolder(root, 0o755);
+  for (const { path, mode } of folders) makeFolder(join(root, path), mode);
+  for (const { path, target } of links) symlinkSync(target, join(root, path));
+  for (const [index, { target, mode, folders: above }] of overlays.entries()) {
+    const { upper, work } = overlayFolders(plan, index);
+    makeFolder(upper, mode);
+    mkdirSync(work);
+    for (const folder of above) makeFolder(join(upper, folder.path), folder.mode);
+    // What lies in another overlay is there already.
+    if (overlays[0]?.target !== '/') mkdirSync(join(root, target), { recursive: true });
+  }
+}
+
+/** The last `limit` bytes of a file. */
+function lastOf(path: string, limit: number): string {
+  if (!existsSync(path)) return '';
+  const file = openSync(path, 'r');
+  try {
+    const size = fstatSync(file).size;
+    const buffer = Buffer.alloc(Math.min(size, limit));
+    return buffer.subarray(0, readSync(file, buffer, 0, buffer.length, size - buffer.length)).toString();
+  } finally {
+    closeSync(file);
+  }
 }
 
 export class Attempt {
@@ -65,17 +119,27 @@ export class Attempt {
     }
   }
 
+  /** What the program left to say about its end; where it said nothing, with `log` the end of its log. */
+  message(log: boolean): string {
+    const said = lastOf(`${this.#base}.message`, longestMessage);
+    return said === '' && log ? lastOf(this.log, longestLogMessage).split('\n').slice(-80).join('\n') : said;
+  }
+
   /** Whether the shim of this attempt still runs (before that: whether it was ever started). */
   get #shim(): ProcessIdentity | undefined {
     return this.#identity('shim');
   }
 
   /** Starts the program in the namespaces of the pod's holder; returns at once. */
-  start(plan: ContainerPlan, holder: ProcessIdentity): void {
+  start(plan: ContainerPlan, holder: ProcessIdentity, programs: string): void {
     mkdirSync(dirname(this.#base), { recursive: true });
     rmSync(plan.scratch, { recursive: true, force: true });
-    for (const part of ['upper', 'work', 'root']) mkdirSync(join(plan.scratch, part), { recursive: true });
-    writeFileSync(`${this.#base}.sh`, containerScript(plan, this.#base), { mode: 0o600 });
+    makeRoot(plan);
+    writeFileSync(`${this.#base}.message`, '');
+    // Whatever user the program runs as.
+    chmodSync(`${this.#base}.message`, 0o666);
+    writeFileSync(`${this.#base}.json`, JSON.stringify(processSpec(plan)), { mode: 0o600 });
+    writeFileSync(`${this.#base}.sh`, containerScript(plan, this.#base, programs), { mode: 0o600 });
     const shim = `read -r stat < /proc/self/stat; echo "$stat" > ${quote(`${this.#base}.shim`)}\n${shimScript(this.#base)}`;
     const output = openSync(this.log, 'a', 0o640);
     const space = `/proc/${holder.pid}/ns`;
@@ -127,6 +191,18 @@ export class Attempt {
     }
   }
 
+  /** Command prefix that runs something inside the container, as its user; undefined where it does not run. */
+  enter(programs: string): string[] | undefined {
+    const pid = this.process?.pid;
+    if (pid === undefined || this.exit !== undefined) return undefined;
+    const spaces = ['--uts', '--ipc', '--net', '--pid'];
+    return [
+      ...['nsenter', '--target', String(pid), ...spaces, '--'],
+      ...becomeCommand(programs),
+      ...['enter', `${this.#base}.json`, String(pid)],
+    ];
+  }
+
   kill(name: NodeJS.Signals): void {
     const target = this.process ?? this.#shim;
     if (target) signal(target, name);
@@ -138,7 +214,8 @@ export class Attempt {
 
   /** Removes what an older start has left, its log included. */
   remove(): void {
-    for (const kind of ['sh', 'pid', 'exit', 'shim', 'log', 'log.1']) rmSync(`${this.#base}.${kind}`, { force: true });
+    for (const kind of ['sh', 'json', 'pid', 'exit', 'shim', 'message', 'log', 'log.1'])
+      rmSync(`${this.#base}.${kind}`, { force: true });
   }
 
   /** Keeps the log to two files of `limit` bytes. The program holds the file open for appending, so it is emptied in

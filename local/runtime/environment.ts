@@ -118,16 +118,18 @@ export function expand(text: string, variables: Record<string, string>): string 
   return text.replace(/\$\$|\$\(([^)]+)\)/g, (match, name) => (match === '$$' ? '$' : (variables[name] ?? match)));
 }
 
+/** @param base what the image says */
 export function environmentOf(
   objects: Objects,
   pod: KubeObject,
   container: KubeObject,
   node: { name: string; address: string },
+  base: Record<string, string> = { HOME: '/root' },
 ): Record<string, string> {
   const namespace = pod.metadata.namespace!;
   const made: Record<string, string> = {
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-    HOME: '/root',
+    ...base,
     HOSTNAME: pod.spec.hostname ?? pod.metadata.name!,
     ...serviceVariables(objects, pod),
   };

@@ -7,20 +7,25 @@ import type { KubeObject } from '../../kube/types.ts';
 import { type AddressPool, nodeAddress } from '../network/addresses.ts';
 import { detachPod } from '../network/node.ts';
 import type { Objects } from '../objects.ts';
-import { containerFolder } from './container.ts';
+import { insideUserNamespace } from '../user-namespace.ts';
+import { capabilitiesOf } from './capabilities.ts';
+import { containerFolder, messageFile } from './container.ts';
 import { ConfigError, environmentOf, expand } from './environment.ts';
 import { type PodFiles, podFiles } from './files.ts';
 import type { ImageSource } from './image.ts';
 import { endPrograms, endRecorded } from './recorded.ts';
 import { Runner } from './runner.ts';
 import { findSandbox, makeSandbox, type Sandbox } from './sandbox.ts';
-import { type ContainerPlan, defaultCapabilities } from './script.ts';
+import type { ContainerPlan } from './script.ts';
 import { podStatus } from './status.ts';
+import { volumeMounts } from './volume-mounts.ts';
 import { PodVolumes, type TokenSource } from './volumes.ts';
 
 export interface PodContext {
   objects: Objects;
   paths: { state: string; run: string };
+  /** Folder of the mesh's own programs. */
+  programs: string;
   addresses: AddressPool;
   images: ImageSource;
   token: TokenSource;
@@ -179,6 +184,8 @@ export class PodWorker {
       podRun: this.#files.run,
       address: sandbox.address,
       holder: sandbox.holder,
+      programs: this.#context.programs,
+      grace: this.#grace * 1_000,
       plan: (one, attempt) => this.#plan(one, attempt),
       event: (type, reason, message) => this.#context.objects.event(this.#pod, type, reason, message),
       changed: () => this.#statusChanged(),
@@ -192,40 +199,48 @@ export class PodWorker {
     pod.status = { ...pod.status, podIP: this.#sandbox!.address };
     const image = images.find(container);
     const security = { ...pod.spec.securityContext, ...container.securityContext };
-    const environment = {
-      ...image.environment,
-      ...environmentOf(objects, pod, container, { name: nodeName, address: nodeAddress }),
-    };
+    const user = image.user(security.runAsUser);
+    if (security.runAsNonRoot === true && user.uid === 0)
+      throw new ConfigError(`container has runAsNonRoot and image will run as root (container: ${container.name})`);
+    const base = { HOME: user.home, ...image.environment };
+    const environment = environmentOf(objects, pod, container, { name: nodeName, address: nodeAddress }, base);
     const command: string[] = container.command ?? image.entrypoint;
     const args: string[] = container.args ?? (container.command ? [] : image.command);
-    const mounts = (container.volumeMounts ?? []).map((mount: KubeObject) => ({
-      source: join(this.#volumes.source(pod, mount.name), mount.subPath ?? ''),
-      target: mount.mountPath,
-      readOnly: mount.readOnly === true,
-    }));
+    const mounts = volumeMounts(container, environment, (name) => this.#volumes.source(pod, name));
+    const termination: string | undefined = container.terminationMessagePath;
+    const messages = termination
+      ? [{ source: messageFile(this.#files.run, container.name, attempt), target: termination, readOnly: false }]
+      : [];
     const own = (name: string): { source: string; target: string; readOnly: boolean } => ({
       source: join(this.#files.run, name),
       target: `/etc/${name}`,
       readOnly: false,
     });
-    const { add = [], drop = [] } = security.capabilities ?? {};
-    const plain = (names: string[]): string[] => names.map((one) => one.toLowerCase().replace(/^cap_/, ''));
-    const dropped = new Set(plain(drop));
-    const kept = dropped.has('all') ? [] : defaultCapabilities.filter((one) => !dropped.has(one));
-    const everything = security.privileged === true || plain(add).includes('all');
+    const capabilities = capabilitiesOf(security);
     return {
       scratch: join(this.#files.scratch, `${container.name}-${attempt % 2}`),
-      layers: image.layers,
-      mounts: [...image.mounts, own('resolv.conf'), own('hosts'), own('hostname'), ...mounts],
-      argv: [...command, ...args].map((word) => expand(word, environment)),
-      environment,
-      workingDirectory: container.workingDir ?? image.workingDirectory,
-      uid: security.runAsUser ?? image.uid,
-      gid: security.runAsGroup ?? image.gid,
-      groups: [...(security.supplementalGroups ?? []), ...(security.fsGroup === undefined ? [] : [security.fsGroup])],
-      capabilities: everything ? undefined : [...new Set([...kept, ...plain(add)])],
-      noNewPrivileges: security.allowPrivilegeEscalation === false,
+      root: image.root,
+      userXattr: insideUserNamespace(),
+      mounts: [...image.mounts, own('resolv.conf'), own('hosts'), own('hostname'), ...messages, ...mounts],
+      process: {
+        argv: [...command, ...args].map((word) => expand(word, environment)),
+        environment,
+        workingDirectory: container.workingDir ?? image.workingDirectory,
+        uid: user.uid,
+        gid: security.runAsGroup ?? user.gid,
+        groups: [
+          ...new Set<number>([
+            ...user.groups,
+            ...(security.supplementalGroups ?? []),
+            ...(security.fsGroup === undefined ? [] : [security.fsGroup]),
+          ]),
+        ],
+        ...(capabilities ? { capabilities } : {}),
+        noNewPrivileges: security.allowPrivilegeEscalation === false,
+      },
       readOnlyRoot: security.readOnlyRootFilesystem === true,
+      imageId: image.id,
+      stopSignal: image.stopSignal,
     };
   }
 
@@ -289,6 +304,7 @@ export class PodWorker {
     const sandbox = this.#sandbox ?? findSandbox(this.#files);
     if (sandbox && !this.#pod.spec.hostNetwork) await detachPod(sandbox.address);
     await endRecorded(this.#files.run);
+    this.#volumes.release(this.#pod);
     this.#context.addresses.release(this.#pod.metadata.uid!);
     for (const folder of [this.#files.run, this.#files.volumes, this.#files.scratch])
       rmSync(folder, { recursive: true, force: true });

@@ -4,6 +4,7 @@ import { get as httpGet } from 'node:http';
 import { get as httpsGet } from 'node:https';
 import { connect } from 'node:net';
 import type { KubeObject } from '../../kube/types.ts';
+import { askGrpc } from './grpc-probe.ts';
 
 export interface Handler {
   httpGet?: {
@@ -15,6 +16,7 @@ export interface Handler {
   };
   tcpSocket?: { port: number | string; host?: string };
   exec?: { command: string[] };
+  grpc?: { port: number; service?: string };
   sleep?: { seconds: number };
 }
 
@@ -31,13 +33,23 @@ function portOf(container: KubeObject, port: number | string): number {
 }
 
 /** undefined where it went well, else why not. */
-export function attempt(handler: Handler, target: ProbeTarget, seconds: number): Promise<string | undefined> {
-  if (handler.httpGet) return askHttp(handler.httpGet, target, seconds);
-  if (handler.tcpSocket)
-    return askTcp(handler.tcpSocket.host ?? target.address, portOf(target.container, handler.tcpSocket.port), seconds);
-  if (handler.exec) return runCommand([...target.enter(), ...handler.exec.command], seconds);
-  if (handler.sleep) return new Promise((resolve) => setTimeout(resolve, handler.sleep!.seconds * 1_000, undefined));
-  return Promise.resolve(undefined);
+export async function attempt(handler: Handler, target: ProbeTarget, seconds: number): Promise<string | undefined> {
+  try {
+    return await carryOut(handler, target, seconds);
+  } catch (error) {
+    // The container has ended meanwhile, or its probe cannot be asked at all.
+    return (error as Error).message;
+  }
+}
+
+function carryOut(handler: Handler, target: ProbeTarget, seconds: number): Promise<string | undefined> {
+  const { httpGet, tcpSocket, exec, grpc, sleep } = handler;
+  if (httpGet) return askHttp(httpGet, target, seconds);
+  if (tcpSocket) return askTcp(tcpSocket.host ?? target.address, portOf(target.container, tcpSocket.port), seconds);
+  if (exec) return runCommand([...target.enter(), ...exec.command], seconds);
+  if (grpc) return askGrpc(target.address, grpc.port, grpc.service ?? '', seconds);
+  if (sleep) return new Promise((resolve) => setTimeout(resolve, sleep.seconds * 1_000, undefined));
+  throw new Error('it says neither httpGet, tcpSocket, exec, grpc nor sleep');
 }
 
 function askHttp(

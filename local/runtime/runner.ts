@@ -6,10 +6,11 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { KubeObject } from '../../kube/types.ts';
 import type { ProcessIdentity } from '../process.ts';
 import { Attempt, containerFolder, type Exit } from './container.ts';
+import { probeContainer } from './container-probes.ts';
 import { ConfigError } from './environment.ts';
 import { readRecord, replaceFile } from './files.ts';
-import { keepProbing, type ProbeTarget, attempt as tryHandler } from './probe.ts';
-import { type ContainerPlan, privileges } from './script.ts';
+import { type ProbeTarget, attempt as tryHandler } from './probe.ts';
+import type { ContainerPlan } from './script.ts';
 
 const firstBackoff = 10_000;
 const longestBackoff = 300_000;
@@ -21,6 +22,10 @@ export interface RunnerContext {
   podRun: string;
   address: string;
   holder: ProcessIdentity;
+  /** Folder of the mesh's own programs. */
+  programs: string;
+  /** Milliseconds a program has to end. */
+  grace: number;
   /** Throws ConfigError where a reference leads nowhere, ImageError where the container has no program. */
   plan: (container: KubeObject, attempt: number) => ContainerPlan;
   event: (type: 'Normal' | 'Warning', reason: string, message: string) => void;
@@ -28,14 +33,24 @@ export interface RunnerContext {
   changed: () => void;
 }
 
-/** The image is not loaded and the container names no command. */
-export class ImageError extends Error {}
+/** The container's image, or the lack of one, keeps it from starting. */
+export class ImageError extends Error {
+  /** As Kubernetes calls it, e.g. ErrImagePull. */
+  readonly reason: string;
+
+  constructor(reason: string, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
 
 interface Record {
   attempt: number;
   restarts: number;
   backoff: number;
   id: string;
+  image?: string;
+  stopSignal?: NodeJS.Signals;
   last?: object;
   /** The program had passed its startup probe. */
   started?: boolean;
@@ -51,7 +66,7 @@ type State =
         startedAt: string;
         finishedAt: string;
         containerID: string;
-        signal?: number;
+        message?: string;
       };
     };
 
@@ -64,11 +79,9 @@ export class Runner {
   #record: Record;
   #state: State = { waiting: { reason: 'PodInitializing' } };
   #current: Attempt | undefined;
-  /** What the current start was made with; needed to enter it. */
-  #plan: ContainerPlan | undefined;
   #started = false;
   #ready = false;
-  #stopProbes: (() => void)[] = [];
+  #stopProbes: () => void = () => {};
   #killedFor: string | undefined;
   readonly #startedSignal = Promise.withResolvers<void>();
 
@@ -116,7 +129,7 @@ export class Runner {
     return {
       name,
       image,
-      imageID: '',
+      imageID: this.#record.image ?? '',
       ...(this.#record.id ? { containerID: this.#record.id } : {}),
       ready: this.#ready,
       started: this.#started,
@@ -169,14 +182,15 @@ export class Runner {
 
   /** Starts the program; undefined where it was stopped meanwhile. Waits for missing references and images. */
   async #start(again: boolean): Promise<Attempt | undefined> {
-    const { podRun, event, holder } = this.#context;
+    const { podRun, event, holder, programs } = this.#context;
     const { name, image } = this.container;
     for (let pause = 250; !this.#stopping.signal.aborted; pause = Math.min(5_000, pause * 2)) {
       try {
         const number = this.#record.attempt + 1;
         const plan = this.#context.plan(this.container, number);
-        this.#plan = plan;
-        event('Normal', 'Pulled', `Container image "${image}" is present on this machine`);
+        const from =
+          plan.imageId === '' ? 'is not loaded: running a program of this machine' : 'already present on machine';
+        event('Normal', 'Pulled', `Container image "${image}" ${from}`);
         new Attempt(podRun, name, number - 2).remove();
         const made = new Attempt(podRun, name, number);
         made.remove();
@@ -186,10 +200,12 @@ export class Runner {
           restarts: this.#record.restarts + (again ? 1 : 0),
           id: `mesh://${randomUUID()}`,
           started: false,
+          image: plan.imageId,
+          stopSignal: plan.stopSignal,
         };
         this.#save();
         event('Normal', 'Created', `Created container: ${name}`);
-        made.start(plan, holder);
+        made.start(plan, holder, programs);
         await made.running(this.#cancel.signal);
         event('Normal', 'Started', `Started container ${name}`);
         return made;
@@ -200,7 +216,7 @@ export class Runner {
           error instanceof ConfigError
             ? 'CreateContainerConfigError'
             : error instanceof ImageError
-              ? 'ErrImageNeverPull'
+              ? error.reason
               : 'RunContainerError';
         if (!('waiting' in this.#state) || this.#state.waiting.reason !== reason)
           event('Warning', 'Failed', `Error: ${message}`);
@@ -216,7 +232,6 @@ export class Runner {
     this.#current = attempt;
     this.#killedFor = undefined;
     await attempt.running(this.#cancel.signal);
-    if (adopted) this.#plan = this.#replan();
     const startedAt = existsSync(attempt.log) && attempt.process ? attempt.startedAt : new Date().toISOString();
     this.#state = { running: { startedAt } };
     this.#probe(adopted);
@@ -227,25 +242,24 @@ export class Runner {
       exit = await attempt.ended(this.#cancel.signal);
     } finally {
       clearInterval(rotation);
-      for (const stop of this.#stopProbes.splice(0)) stop();
+      this.#stopProbes();
     }
     this.#ready = false;
     this.#started = false;
     const reason = exit.code === 0 ? 'Completed' : 'Error';
+    const fallback = this.container.terminationMessagePolicy === 'FallbackToLogsOnError' && exit.code !== 0;
+    const message = attempt.message(fallback);
     this.#set({
-      terminated: { exitCode: exit.code, reason, startedAt, finishedAt: exit.finishedAt, containerID: this.#record.id },
+      terminated: {
+        exitCode: exit.code,
+        reason,
+        ...(message === '' ? {} : { message }),
+        startedAt,
+        finishedAt: exit.finishedAt,
+        containerID: this.#record.id,
+      },
     });
     return exit;
-  }
-
-  /** The plan of a container that an earlier daemon started; undefined where what it refers to is gone. */
-  #replan(): ContainerPlan | undefined {
-    try {
-      return this.#context.plan(this.container, this.#record.attempt);
-    } catch (error) {
-      if (error instanceof ConfigError || error instanceof ImageError) return undefined;
-      throw error;
-    }
   }
 
   get #target(): ProbeTarget {
@@ -253,61 +267,19 @@ export class Runner {
   }
 
   #probe(adopted: boolean): void {
-    const { startupProbe, livenessProbe, readinessProbe, lifecycle } = this.container;
-    const { event } = this.#context;
-    const unhealthy = (kind: string, reason: string): void =>
-      event('Warning', 'Unhealthy', `${kind} probe failed: ${reason}`);
-    const begun = (): void => {
-      this.#started = true;
-      this.#record.started = true;
-      this.#save();
-      this.#ready = !readinessProbe;
-      if (readinessProbe) {
-        // A pod that was ready stays so while it is adopted: its endpoints must not blink.
-        if (adopted) this.#ready = true;
-        this.#stopProbes.push(
-          keepProbing(readinessProbe, this.#target, true, {
-            success: () => this.#setReady(true),
-            failure: (reason, threshold) => {
-              unhealthy('Readiness', reason);
-              if (threshold) this.#setReady(false);
-            },
-          }),
-        );
-      }
-      if (livenessProbe) {
-        this.#stopProbes.push(
-          keepProbing(livenessProbe, this.#target, false, {
-            success: () => {},
-            failure: (reason, threshold) => {
-              unhealthy('Liveness', reason);
-              if (threshold) this.#restart(`Container ${this.container.name} failed liveness probe, will be restarted`);
-            },
-          }),
-        );
-      }
-      this.#startedSignal.resolve();
-      this.#context.changed();
-    };
-    if (lifecycle?.postStart && !adopted) {
-      void tryHandler(lifecycle.postStart, this.#target, 3_600).then((problem) => {
-        if (problem === undefined) return;
-        event('Warning', 'FailedPostStartHook', `PostStartHook failed: ${problem}`);
-        this.#restart('FailedPostStartHook');
-      });
-    }
-    if (!startupProbe || (adopted && this.#record.started)) return begun();
-    const stop = keepProbing(startupProbe, this.#target, true, {
-      success: () => {
-        stop();
-        begun();
+    this.#stopProbes = probeContainer(this.#target, adopted ? { started: this.#record.started === true } : undefined, {
+      event: this.#context.event,
+      started: (ready) => {
+        this.#started = true;
+        this.#record.started = true;
+        this.#save();
+        this.#ready = ready;
+        this.#startedSignal.resolve();
+        this.#context.changed();
       },
-      failure: (reason, threshold) => {
-        unhealthy('Startup', reason);
-        if (threshold) this.#restart(`Container ${this.container.name} failed startup probe, will be restarted`);
-      },
+      ready: (ready) => this.#setReady(ready),
+      restart: (why) => this.#restart(why),
     });
-    this.#stopProbes.push(stop);
   }
 
   #setReady(ready: boolean): void {
@@ -322,60 +294,45 @@ export class Runner {
     this.#killedFor = why;
     this.#context.event('Normal', 'Killing', why);
     const attempt = this.#current;
-    attempt?.kill('SIGTERM');
-    setTimeout(() => attempt?.kill('SIGKILL'), 30_000).unref();
+    if (attempt) void this.#end(attempt, this.#context.grace, true);
   }
 
-  /** Ends the container for good: preStop, SIGTERM, and SIGKILL when `grace` ms are over. */
+  /** preStop, the stop signal, and SIGKILL when `grace` ms are over. */
+  async #end(attempt: Attempt, grace: number, hook: boolean): Promise<void> {
+    const deadline = Date.now() + grace;
+    const { preStop } = this.container.lifecycle ?? {};
+    if (hook && preStop && grace > 0) {
+      const late = wait(grace, 'it was not done within the grace period', { ref: false });
+      const problem = await Promise.race([tryHandler(preStop, this.#target, grace / 1_000), late]);
+      if (problem !== undefined) this.#context.event('Warning', 'FailedPreStopHook', `PreStopHook failed: ${problem}`);
+    }
+    attempt.kill(grace > 0 ? (this.#record.stopSignal ?? 'SIGTERM') : 'SIGKILL');
+    const timer = setTimeout(() => attempt.kill('SIGKILL'), Math.max(0, deadline - Date.now()));
+    await attempt.ended(this.#cancel.signal).catch(() => {});
+    clearTimeout(timer);
+  }
+
+  /** Ends the container for good; a later call with a shorter grace hurries the first one up. */
   async stop(grace: number): Promise<void> {
     const first = !this.#stopping.signal.aborted;
     this.#stopping.abort();
-    if (!this.running) return;
-    const deadline = Date.now() + grace;
-    const attempt = this.#current;
-    if (first) {
-      this.#context.event('Normal', 'Killing', `Stopping container ${this.container.name}`);
-      const { preStop } = this.container.lifecycle ?? {};
-      if (preStop && grace > 0) {
-        const problem = await tryHandler(preStop, this.#target, grace / 1_000);
-        if (problem !== undefined)
-          this.#context.event('Warning', 'FailedPreStopHook', `PreStopHook failed: ${problem}`);
-      }
-    }
-    attempt?.kill(grace > 0 ? 'SIGTERM' : 'SIGKILL');
-    const timer = setTimeout(() => attempt?.kill('SIGKILL'), Math.max(0, deadline - Date.now()));
-    await attempt?.ended(this.#cancel.signal).catch(() => {});
-    clearTimeout(timer);
+    if (!this.running || !this.#current) return;
+    if (first) this.#context.event('Normal', 'Killing', `Stopping container ${this.container.name}`);
+    await this.#end(this.#current, grace, first);
   }
 
   /** Lets go of the container without ending it: the daemon stops, the pod goes on. */
   release(): void {
     this.#cancel.abort(new Error('released'));
     this.#stopping.abort();
-    for (const stop of this.#stopProbes.splice(0)) stop();
+    this.#stopProbes();
   }
 
   /** Command prefix that runs something inside the running container, as its user. */
   enter(): string[] {
-    const target = this.process;
-    if (!target || !this.running || !this.#plan) throw new Error(`container ${this.container.name} is not running`);
-    const variables = Object.entries(this.#plan.environment).map(([key, value]) => `${key}=${value}`);
-    return [
-      'nsenter',
-      '--target',
-      String(target.pid),
-      '--mount',
-      '--uts',
-      '--ipc',
-      '--net',
-      '--pid',
-      '--root',
-      '--wd',
-      ...privileges(this.#plan),
-      'env',
-      '-i',
-      ...variables,
-    ];
+    const prefix = this.running ? this.#current?.enter(this.#context.programs) : undefined;
+    if (!prefix) throw new Error(`container ${this.container.name} is not running`);
+    return prefix;
   }
 
   #set(state: State): void {

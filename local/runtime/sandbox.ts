@@ -35,7 +35,7 @@ export async function makeSandbox(pod: KubeObject, address: string, files: PodFi
       '--',
       '/bin/sh',
       '-c',
-      `echo ${quote(hostname)} > /proc/sys/kernel/hostname; read -r stat < /proc/self/stat; echo "$stat" > ${quote(stat)}; exec sleep 2147483647`,
+      `hostname ${quote(hostname)}; read -r stat < /proc/self/stat; echo "$stat" > ${quote(stat)}; exec sleep 2147483647`,
     ],
     { detached: true, stdio: 'ignore', cwd: '/' },
   );

@@ -1,5 +1,8 @@
 /** The shell scripts that start a container: a shim that outlives the daemon, and what makes the container's own view. */
+import { basename, dirname, join } from 'node:path';
+import type { ProcessSpec } from './become.ts';
 import { quote } from './files.ts';
+import type { RootFiles } from './host-files.ts';
 
 export interface ContainerMount {
   source: string;
@@ -8,58 +11,17 @@ export interface ContainerMount {
 }
 
 export interface ContainerPlan {
-  /** Folder for the overlay's upper layer, work folder and mount point. */
+  /** Folder for the overlays' upper layers and work folders, and the root's mount point. */
   scratch: string;
-  /** Lower layers, topmost first. */
-  layers: string[];
+  root: RootFiles;
+  /** Overlays keep their marks where a user namespace may write them. */
+  userXattr: boolean;
   mounts: ContainerMount[];
-  argv: string[];
-  environment: Record<string, string>;
-  workingDirectory: string;
-  uid: number;
-  gid: number;
-  groups: number[];
-  /** Capabilities by their kernel names without CAP_, lower case; undefined keeps all of them. */
-  capabilities: string[] | undefined;
-  noNewPrivileges: boolean;
+  process: Omit<ProcessSpec, 'root' | 'readOnly'>;
   readOnlyRoot: boolean;
-}
-
-/** What container runtimes leave to a process that asks for nothing. */
-export const defaultCapabilities = [
-  'chown',
-  'dac_override',
-  'fowner',
-  'fsetid',
-  'kill',
-  'setgid',
-  'setuid',
-  'setpcap',
-  'net_bind_service',
-  'net_raw',
-  'sys_chroot',
-  'mknod',
-  'audit_write',
-  'setfcap',
-];
-
-/** Arguments of setpriv for a container's user and rights. */
-export function privileges(
-  plan: Pick<ContainerPlan, 'uid' | 'gid' | 'groups' | 'capabilities' | 'noNewPrivileges'>,
-): string[] {
-  const { uid, gid, groups, capabilities } = plan;
-  const bounding = capabilities
-    ? ['--inh-caps=-all', `--bounding-set=${['-all', ...capabilities.map((one) => `+${one}`)].join(',')}`]
-    : [];
-  return [
-    'setpriv',
-    `--reuid=${uid}`,
-    `--regid=${gid}`,
-    groups.length > 0 ? `--groups=${groups.join(',')}` : '--clear-groups',
-    ...bounding,
-    ...(plan.noNewPrivileges ? ['--no-new-privs'] : []),
-    '--',
-  ];
+  /** Empty for this machine's files. */
+  imageId: string;
+  stopSignal: NodeJS.Signals;
 }
 
 /**
@@ -75,27 +37,65 @@ exec unshare --mount --pid --propagation private -- /bin/sh -c ${quote(run)}
 `;
 }
 
-/** First process of the container: builds the root, gives up rights, becomes the program. Its pid (as the machine
- *  counts) is written just before that, so a pid file means that the program runs. */
-export function containerScript(plan: ContainerPlan, base: string): string {
+/** Folders of an overlay of the container, by its place in the list. */
+export function overlayFolders(plan: ContainerPlan, index: number): { upper: string; work: string } {
+  const folder = join(plan.scratch, `overlay-${index}`);
+  return { upper: join(folder, 'upper'), work: join(folder, 'work') };
+}
+
+/** The program that ends in the container's own. */
+export function becomeCommand(programs: string): string[] {
+  return [join(programs, 'node'), '--disable-warning=ExperimentalWarning', join(programs, 'become.js')];
+}
+
+function rootMounts(plan: ContainerPlan): string[] {
+  const overlays = plan.root.overlays.map(({ lower, target }, index) => {
+    const { upper, work } = overlayFolders(plan, index);
+    // Short names: a mount takes 4096 characters, and an image may have a hundred layers in one folder.
+    const folder = dirname(lower[0]!);
+    const short = lower.length > 1 && lower.every((one) => dirname(one) === folder);
+    const names = short ? lower.map((one) => basename(one)) : lower;
+    const options = `${plan.userXattr ? 'userxattr,' : ''}lowerdir=${names.join(':')},upperdir=${upper},workdir=${work}`;
+    const mount = `mount -t overlay overlay -o ${quote(options)} ${quote(join(plan.scratch, 'root', target))}`;
+    return short ? `(cd ${quote(folder)}; ${mount})` : mount;
+  });
+  // A root has to be a mount point.
+  const bare = plan.root.overlays[0]?.target === '/' ? [] : ['mount --bind "$root" "$root"'];
+  return [...bare, ...overlays, ...plan.root.files.map((file) => `bind ${quote(file)} ${quote(file)} ro`)];
+}
+
+/** Mount points of the container's own files, within it. */
+function ownMounts(plan: ContainerPlan): string[] {
+  return [...new Set(['/', ...plan.root.overlays.map(({ target }) => target)])];
+}
+
+/** What the container's process is told to become. */
+export function processSpec(plan: ContainerPlan): ProcessSpec {
+  const readOnly = plan.readOnlyRoot ? ownMounts(plan) : [];
+  return { ...plan.process, root: join(plan.scratch, 'root'), readOnly };
+}
+
+/** First process of the container: builds the root, then becomes the program. Its pid (as the machine counts) is written
+ *  just before that, so a pid file means that the program runs. */
+export function containerScript(plan: ContainerPlan, base: string, programs: string): string {
   const root = `${plan.scratch}/root`;
   const binds = plan.mounts.map(
     ({ source, target, readOnly }) => `bind ${quote(source)} ${quote(target)} ${readOnly ? 'ro' : 'rw'}`,
   );
-  const environment = Object.entries(plan.environment).map(([key, value]) => quote(`${key}=${value}`));
-  const program = [...privileges(plan).map(quote), 'env', '-i', ...environment, ...plan.argv.map(quote)].join(' ');
+  const become = becomeCommand(programs).map(quote).join(' ');
   return `set -e
-read -r stat < /proc/self/stat
 exec 3> ${quote(`${base}.pid`)}
 root=${quote(root)}
 # Follows links as the container will see them: on many machines /var/run leads to /run.
 inside() {
-  rest=$1; done=
+  rest=$1; done=; links=0
   while [ -n "$rest" ]; do
     part=\${rest%%/*}
     case $rest in */*) rest=\${rest#*/} ;; *) rest= ;; esac
     case $part in ''|.) continue ;; ..) done=\${done%/*}; continue ;; esac
     if [ -L "$root$done/$part" ]; then
+      links=$((links + 1))
+      [ "$links" -le 40 ] || { echo "mesh: too many links in $1" >&2; exit 128; }
       link=$(readlink "$root$done/$part")
       case $link in /*) done= ;; esac
       rest=$link/$rest
@@ -107,11 +107,18 @@ bind() {
   inside "$2"
   if [ -d "$1" ]; then [ -d "$target" ] || mkdir -p "$target"
   elif [ ! -e "$target" ]; then mkdir -p "\${target%/*}"; : > "$target"; fi
-  mount --bind "$1" "$target"
-  [ "$3" = rw ] || mount -o remount,bind,ro "$target"
+  mount --rbind "$1" "$target"
+  [ "$3" = rw ] && return
+  # What the machine forbids on this file system (devices, set-user-id) has to stay forbidden.
+  flags=$(findmnt -n -o VFS-OPTIONS -T "$target")
+  mount -o "remount,bind,ro\${flags#r[ow]}" "$target"
 }
-mount -t overlay overlay -o ${quote(`lowerdir=${plan.layers.join(':')},upperdir=${plan.scratch}/upper,workdir=${plan.scratch}/work`)} "$root"
-mkdir -p "$root/proc" "$root/sys" "$root/dev" "$root/tmp"
+${rootMounts(plan).join('\n')}
+# A link of the image's would lead out of it.
+for folder in proc sys dev; do [ ! -L "$root/$folder" ] || rm "$root/$folder"; done
+mkdir -p "$root/proc" "$root/sys" "$root/dev"
+inside /tmp
+[ -d "$target" ] || { mkdir -p "$target"; chmod 1777 "$target"; }
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$root/sys"
 mount -t tmpfs -o nosuid,mode=755,size=64k tmpfs "$root/dev"
@@ -127,18 +134,10 @@ ln -s /proc/self/fd "$root/dev/fd"
 ln -s fd/0 "$root/dev/stdin"
 ln -s fd/1 "$root/dev/stdout"
 ln -s fd/2 "$root/dev/stderr"
-mkdir -p "$root/etc"
-[ ! -L "$root/etc/resolv.conf" ] || rm "$root/etc/resolv.conf"
+inside /etc
+mkdir -p "$target"
+[ ! -L "$target/resolv.conf" ] || rm "$target/resolv.conf"
 ${binds.join('\n')}
-mkdir "$root/.outside"
-cd "$root"
-pivot_root . .outside
-umount -l /.outside
-rmdir /.outside
-${plan.readOnlyRoot ? 'mount -o remount,bind,ro /' : ''}
-cd ${quote(plan.workingDirectory)}
-echo "$stat" >&3
-exec 3>&-
-exec ${program}
+exec ${become} start ${quote(`${base}.json`)}
 `;
 }

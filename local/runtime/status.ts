@@ -22,7 +22,9 @@ function phaseOf(facts: PodFacts, restartPolicy: string): string {
   if (initFailed && restartPolicy === 'Never') return 'Failed';
   if (!facts.initialized) return 'Pending';
   const final = restartPolicy !== 'Always' || facts.stopping;
-  if (final && codes.every((code) => code !== undefined)) {
+  // A pod has not ended while a sidecar of its still runs.
+  const sidecars = facts.init.some((one) => one.container.restartPolicy === 'Always' && one.running);
+  if (final && !sidecars && codes.every((code) => code !== undefined)) {
     if (codes.every((code) => code === 0)) return 'Succeeded';
     if (restartPolicy === 'Never' || facts.stopping) return 'Failed';
   }

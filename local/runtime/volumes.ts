@@ -1,10 +1,23 @@
 /** Volumes of a pod, as folders of this machine that its containers get bound in. */
-import { chmodSync, chownSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { Objects } from '../objects.ts';
-import { ConfigError, fieldOf, resourceOf } from './environment.ts';
+import { ConfigError, fieldOf, quantity, resourceOf } from './environment.ts';
 import type { PodFiles } from './files.ts';
 
 /** Makes a token for a pod's service account; expires after `seconds`. */
@@ -128,14 +141,15 @@ async function itemsOf(
 }
 
 /** Writes the items into a fresh folder and swaps the `..data` link to it, so that readers see all or nothing of a change. */
-function publish(folder: string, items: Items, version: number): void {
+function publish(folder: string, items: Items, version: number, group: number | undefined): void {
   mkdirSync(folder, { recursive: true, mode: 0o755 });
   const data = `..data_${version}_${process.pid}`;
   for (const [path, item] of items) {
     const file = join(folder, data, path);
     mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
     writeFileSync(file, item.content, { mode: item.mode });
-    chmodSync(file, item.mode);
+    chmodSync(file, group === undefined ? item.mode : item.mode | 0o440);
+    if (group !== undefined) chownSync(file, 0, group);
   }
   mkdirSync(join(folder, data), { recursive: true, mode: 0o755 });
   rmSync(join(folder, '..data_new'), { force: true });
@@ -157,6 +171,41 @@ function sameItems(a: Items | undefined, b: Items): boolean {
   );
 }
 
+const hostPathKinds: Record<string, (found: Stats) => boolean> = {
+  Directory: (found) => found.isDirectory(),
+  DirectoryOrCreate: (found) => found.isDirectory(),
+  File: (found) => found.isFile(),
+  FileOrCreate: (found) => found.isFile(),
+  Socket: (found) => found.isSocket(),
+  CharDevice: (found) => found.isCharacterDevice(),
+  BlockDevice: (found) => found.isBlockDevice(),
+};
+
+function makeHostPath({ name, hostPath }: KubeObject): void {
+  const { path, type = '' } = hostPath;
+  if (type === 'DirectoryOrCreate') mkdirSync(path, { recursive: true });
+  if (type === 'FileOrCreate') writeFileSync(path, '', { flag: 'a' });
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found)
+    throw new ConfigError(`volume "${name}": ${path} is not on this machine (type DirectoryOrCreate would make it)`);
+  if (type !== '' && !hostPathKinds[type]?.(found)) throw new ConfigError(`volume "${name}": ${path} is no ${type}`);
+}
+
+/** One in memory with a limit is a file system of its own; others share their pod's. */
+function makeEmpty(
+  folder: string,
+  { medium, sizeLimit }: { medium?: string; sizeLimit?: string },
+  group?: number,
+): void {
+  if (existsSync(folder)) return;
+  mkdirSync(folder, { recursive: true });
+  if (medium === 'Memory' && sizeLimit !== undefined) {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${Math.ceil(quantity(sizeLimit))}`, 'tmpfs', folder]);
+  }
+  if (group !== undefined) chownSync(folder, 0, group);
+  chmodSync(folder, group === undefined ? 0o777 : 0o2777);
+}
+
 export class PodVolumes {
   readonly #context: VolumeContext;
   readonly #files: PodFiles;
@@ -176,21 +225,25 @@ export class PodVolumes {
       const items = await itemsOf(this.#context, pod, volume, this.#tokens);
       if (items) {
         if (sameItems(this.#written.get(volume.name), items)) continue;
-        publish(folder, items, ++this.#version);
+        publish(folder, items, ++this.#version, pod.spec.securityContext?.fsGroup);
         this.#written.set(volume.name, items);
       } else if (volume.hostPath) {
-        if (/OrCreate$/.test(volume.hostPath.type ?? ''))
-          mkdirSync(volume.hostPath.type === 'FileOrCreate' ? dirname(folder) : folder, { recursive: true });
-        if (volume.hostPath.type === 'FileOrCreate') writeFileSync(folder, '', { flag: 'a' });
+        makeHostPath(volume);
       } else if (volume.emptyDir || Object.keys(volume).length === 1) {
-        mkdirSync(folder, { recursive: true });
-        chmodSync(folder, 0o777);
-        const group = pod.spec.securityContext?.fsGroup;
-        if (group !== undefined) chownSync(folder, 0, group);
+        makeEmpty(folder, volume.emptyDir ?? {}, pod.spec.securityContext?.fsGroup);
       } else {
         const kind = Object.keys(volume).find((key) => key !== 'name');
         throw new ConfigError(`volume "${volume.name}": the local mesh has no ${kind} volumes`);
       }
+    }
+  }
+
+  /** Unmounts what has a file system of its own, so that its folder can go. */
+  release(pod: KubeObject): void {
+    for (const volume of pod.spec.volumes ?? []) {
+      if (volume.emptyDir?.medium !== 'Memory' || volume.emptyDir.sizeLimit === undefined) continue;
+      const folder = this.source(pod, volume.name);
+      if (existsSync(folder)) spawnSync('umount', ['-l', folder]);
     }
   }
 

@@ -64,7 +64,7 @@ export class TestMesh {
   }
 
   /** Runs the CLI against this mesh. */
-  async mesh(args: string[], input = ''): Promise<string> {
+  async mesh(args: string[], input: string | Uint8Array = ''): Promise<string> {
     return (await execa(join(root, 'bin/mesh'), args, { env: environment(this.home), input })).stdout;
   }
 
