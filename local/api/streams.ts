@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { NotFound, type PodRuntime } from '../objects.ts';
+import { forwardChannels, forwardSpdy, forwardTunnel, framed, spdyTunnel, wantedPort } from './port-forward.ts';
 import type { ApiRequest } from './request.ts';
 import { badRequest, notFound } from './status-error.ts';
 
@@ -44,6 +45,9 @@ const sockets = new WebSocketServer({
   maxPayload: 4 << 20,
   handleProtocols: (offered) => ['v5.channel.k8s.io', 'v4.channel.k8s.io'].find((one) => offered.has(one)) ?? false,
 });
+/** The name of this subprotocol is no token of RFC 9110, so `ws` would refuse it: it is agreed on beside it. */
+const tunnels = new WebSocketServer({ noServer: true, maxPayload: 4 << 20 });
+tunnels.on('headers', (headers) => headers.push(`Sec-WebSocket-Protocol: ${spdyTunnel}`));
 
 /** Answers an upgrade to port-forward or exec; other upgrades are refused. */
 export function serveUpgrade(
@@ -55,9 +59,16 @@ export function serveUpgrade(
   head: Buffer,
 ): void {
   if (request.subresource === 'portforward') {
-    const port = Number(request.query.get('ports') ?? request.query.get('port'));
-    if (!(port >= 1 && port <= 65535)) throw badRequest('port-forward needs the query parameter ports');
-    sockets.handleUpgrade(message, socket, head, (webSocket) => void forward(runtime, request, port, webSocket));
+    if (message.headers.upgrade?.toLowerCase() === 'spdy/3.1') return forwardSpdy(runtime, request, socket, head);
+    if (message.headers['sec-websocket-protocol']?.includes(spdyTunnel)) {
+      delete message.headers['sec-websocket-protocol'];
+      tunnels.handleUpgrade(message, socket, head, (webSocket) => forwardTunnel(runtime, request, webSocket));
+      return;
+    }
+    const port = wantedPort(request.query);
+    sockets.handleUpgrade(message, socket, head, (webSocket) => {
+      void forwardChannels(runtime, request, port, webSocket);
+    });
   } else if (request.subresource === 'exec') {
     const command = request.query.getAll('command');
     if (command.length === 0) throw badRequest('exec needs the query parameter command');
@@ -70,51 +81,12 @@ export function serveUpgrade(
   } else throw notFound('upgrade', request.subresource);
 }
 
-function framed(channel: number, data: Uint8Array): Buffer {
-  return Buffer.concat([Buffer.from([channel]), data]);
-}
-
 /** Sends what a stream gives, holding it back while the socket is behind. */
 function pump(from: NodeJS.ReadableStream, channel: number, to: WebSocket): void {
   from.on('data', (chunk: Buffer) => {
     from.pause();
     to.send(framed(channel, chunk), () => from.resume());
   });
-}
-
-async function forward(runtime: PodRuntime, request: ApiRequest, port: number, socket: WebSocket): Promise<void> {
-  const number = Buffer.alloc(2);
-  number.writeUInt16LE(port);
-  // The first message of each channel carries the port: data on 0, errors on 1.
-  socket.send(framed(0, number));
-  socket.send(framed(1, number));
-  const early: Buffer[] = [];
-  const keep = (data: Buffer) => early.push(data);
-  socket.on('message', keep);
-  let connection: Duplex;
-  try {
-    connection = await runtime.connect(request.namespace, request.name, port);
-  } catch (error) {
-    socket.send(framed(1, Buffer.from(`port ${port} of pod ${request.name}: ${(error as Error).message}`)), () =>
-      socket.close(1000),
-    );
-    return;
-  }
-  const write = (data: Buffer) => {
-    if (data[0] !== 0) return;
-    if (!connection.write(data.subarray(1))) {
-      socket.pause();
-      connection.once('drain', () => socket.resume());
-    }
-  };
-  socket.off('message', keep).on('message', write);
-  for (const data of early) write(data);
-  pump(connection, 0, socket);
-  connection.on('end', () => socket.close(1000));
-  connection.on('error', () => socket.close(1000));
-  connection.on('close', () => socket.close(1000));
-  socket.on('close', () => connection.destroy());
-  socket.on('error', () => connection.destroy());
 }
 
 async function execute(

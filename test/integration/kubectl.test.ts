@@ -1,5 +1,5 @@
 /** A real kubectl against the local mesh's API server, with a pod runtime that only pretends. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,9 +7,9 @@ import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import { ApiServer } from '../../local/api/server.ts';
+import { findKubectl } from '../support/kubectl.ts';
 
-const kubectl = process.env.KUBECTL ?? 'kubectl';
-const missing = spawnSync(kubectl, ['version', '--client']).status !== 0;
+const { program: kubectl, missing } = await findKubectl();
 const manifest = `
 apiVersion: v1
 kind: ServiceAccount
@@ -38,7 +38,7 @@ metadata: {name: one, labels: {app: one}}
 spec: {containers: [{name: main, image: 'x:1'}]}
 `;
 
-describe.skipIf(missing)(`with ${kubectl} (skipped where it is not installed)`, () => {
+describe.skipIf(missing)(`with ${kubectl || missing}`, () => {
   let folder: string;
   let server: ApiServer;
 
