@@ -8,6 +8,7 @@ import { Conflict, NotFound, type Objects, type Selector } from '../objects.ts';
 import type { Store } from '../store/store.ts';
 import { admit } from './admission.ts';
 import { applyDefaults, mountServiceAccount } from './defaults.ts';
+import { Events } from './events.ts';
 import { conflict, invalid, notFound, StatusError } from './status-error.ts';
 
 export const typeKey = (type: ResourceType): string => (type.group ? `${type.plural}.${type.group}` : type.plural);
@@ -27,10 +28,12 @@ export interface RegistryOptions {
 
 export class Registry implements Objects {
   readonly #store: Store;
+  readonly #events: Events;
   readonly #options: RegistryOptions;
 
   constructor(options: RegistryOptions) {
     this.#store = options.store;
+    this.#events = new Events(options.store, options.log);
     this.#options = options;
   }
 
@@ -206,53 +209,7 @@ export class Registry implements Objects {
   }
 
   event(about: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string): void {
-    const namespace = about.metadata.namespace ?? 'default';
-    const same = this.list(resources.events, { namespace }).find(
-      (event) =>
-        event.involvedObject?.uid === about.metadata.uid && event.reason === reason && event.message === message,
-    );
-    const time = now();
-    if (same) {
-      this.#store.put('events', `${namespace}/${same.metadata.name}`, {
-        ...same,
-        count: (same.count ?? 1) + 1,
-        lastTimestamp: time,
-      });
-      return;
-    }
-    if (!this.get(resources.namespaces, namespace)) return;
-    const name = `${about.metadata.name}.${randomBytes(8).toString('hex')}`;
-    this.#store.put('events', `${namespace}/${name}`, {
-      apiVersion: 'v1',
-      kind: 'Event',
-      metadata: { name, namespace, uid: randomUUID(), creationTimestamp: time },
-      involvedObject: {
-        apiVersion: about.apiVersion,
-        kind: about.kind,
-        name: about.metadata.name,
-        namespace: about.metadata.namespace,
-        uid: about.metadata.uid,
-      },
-      type,
-      reason,
-      message,
-      count: 1,
-      firstTimestamp: time,
-      lastTimestamp: time,
-      source: { component: 'mesh-local' },
-      reportingComponent: 'mesh-local',
-      reportingInstance: 'local',
-    });
-    this.#trimEvents();
-  }
-
-  /** Events are many and soon stale: the newest thousand are kept. */
-  #trimEvents(): void {
-    const events = this.#store.list('events');
-    if (events.length <= 1100) return;
-    events.sort((a, b) => Number(a.metadata.resourceVersion) - Number(b.metadata.resourceVersion));
-    for (const event of events.slice(0, events.length - 1000))
-      this.#store.remove('events', `${event.metadata.namespace}/${event.metadata.name}`);
+    this.#events.record(about, type, reason, message);
   }
 
   #checkName(type: ResourceType, object: KubeObject): void {

@@ -20,7 +20,7 @@ import { discovery, findType, openApi, servedTypes } from './types.ts';
 import { serveWatch } from './watch.ts';
 
 export interface ApiOptions {
-  /** SQLite file; made where it is not there. @throws StateCorrupt */
+  /** SQLite file; made where it is not there. @throws StateError */
   stateFile: string;
   /** First two numbers of service addresses, `10.96`. */
   servicePrefix: string;
