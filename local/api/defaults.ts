@@ -1,5 +1,6 @@
 /** What Kubernetes fills in where a manifest is silent, for the kinds and fields that are used here. */
 import type { Json, KubeObject } from '../../kube/types.ts';
+import { establish } from './custom.ts';
 
 /** Sets a field that is absent. */
 function fill(object: Json, values: Record<string, Json>): void {
@@ -140,6 +141,7 @@ const rules: Record<string, (object: KubeObject) => void> = {
       delete secret.stringData;
     }
   },
+  CustomResourceDefinition: establish,
   MutatingWebhookConfiguration: (configuration) => {
     for (const webhook of configuration.webhooks ?? []) {
       fill(webhook, {

@@ -3,19 +3,20 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject, ResourceType, WatchEvent } from '../../kube/types.ts';
-import { matches } from '../controllers/workload.ts';
+import { foregroundFinalizer, matches } from '../controllers/workload.ts';
 import { Conflict, NotFound, type Objects, type Selector } from '../objects.ts';
 import type { Store } from '../store/store.ts';
 import { admit } from './admission.ts';
+import { customKind, hasStatus } from './custom.ts';
 import { applyDefaults, mountServiceAccount } from './defaults.ts';
 import { Events } from './events.ts';
 import { conflict, invalid, notFound, StatusError } from './status-error.ts';
+import { servedTypes } from './types.ts';
+import { checkName, conform, validate } from './validate.ts';
 
 export const typeKey = (type: ResourceType): string => (type.group ? `${type.plural}.${type.group}` : type.plural);
 const keyFor = (type: ResourceType, name: string, namespace: string | undefined): string =>
   type.namespaced ? `${namespace}/${name}` : name;
-const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
-const subdomain = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 const now = (): string => `${new Date().toISOString().slice(0, 19)}Z`;
 
 export interface RegistryOptions {
@@ -38,15 +39,18 @@ export class Registry implements Objects {
   }
 
   get<T extends KubeObject>(type: ResourceType, name: string, namespace?: string): T | undefined {
-    return this.#store.get(typeKey(type), keyFor(type, name, namespace)) as T | undefined;
+    const stored = this.#store.get(typeKey(type), keyFor(type, name, namespace));
+    return stored && (asVersion(type, stored) as T);
   }
 
   list<T extends KubeObject>(type: ResourceType, selector: Selector = {}): T[] {
-    return (this.#store.list(typeKey(type)) as T[]).filter(
-      (object) =>
-        (!selector.namespace || object.metadata.namespace === selector.namespace) &&
-        (!selector.labels || matches({ matchLabels: selector.labels }, object.metadata.labels)),
-    );
+    return (this.#store.list(typeKey(type)) as T[])
+      .filter(
+        (object) =>
+          (!selector.namespace || object.metadata.namespace === selector.namespace) &&
+          (!selector.labels || matches({ matchLabels: selector.labels }, object.metadata.labels)),
+      )
+      .map((object) => asVersion(type, object) as T);
   }
 
   async create<T extends KubeObject>(
@@ -60,7 +64,7 @@ export class Registry implements Objects {
     const { metadata } = object;
     if (!metadata.name && metadata.generateName)
       metadata.name = metadata.generateName + randomBytes(4).toString('hex').slice(0, 5);
-    this.#checkName(type, object);
+    checkName(type, object);
     if (this.get(type, metadata.name!, metadata.namespace)) {
       throw new StatusError(409, 'AlreadyExists', `${type.plural} "${metadata.name}" already exists`, {
         name: metadata.name,
@@ -83,12 +87,15 @@ export class Registry implements Objects {
     metadata.generation = 1;
     delete metadata.resourceVersion;
     delete metadata.deletionTimestamp;
+    const custom = customKind(this, type);
+    if (custom && hasStatus(custom)) delete object.status;
     applyDefaults(object);
     object = await admit(this, type, object, user, this.#options.log);
     applyDefaults(object);
     if (type.kind === 'Pod') this.#bindAccount(object);
     if (type.kind === 'Service') this.#assignAddress(object);
-    this.#validate(type, object);
+    if (custom) conform(type, custom, object);
+    validate(type, object);
     if (dryRun) return object as T;
     // Admission may have taken its time: another may have been quicker.
     if (this.get(type, metadata.name!, metadata.namespace))
@@ -113,8 +120,13 @@ export class Registry implements Objects {
       });
     if (given.metadata.uid && given.metadata.uid !== stored.metadata.uid) throw conflict(type.plural, name!);
     let next: KubeObject;
-    if (subresource === 'status') next = { ...stored, status: structuredClone(given.status) };
-    else {
+    const custom = customKind(this, type);
+    const apart = custom ? hasStatus(custom) : stored.status !== undefined && type.kind !== 'Event';
+    if (subresource === 'status') {
+      if (custom && !apart) throw notFound(`${type.plural}/status`, name!);
+      next = { ...structuredClone(stored), status: structuredClone(given.status) };
+      if (custom) conform(type, custom, next);
+    } else {
       next = structuredClone(given) as KubeObject;
       const { uid, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds, generation } = stored.metadata;
       next.metadata = {
@@ -126,19 +138,26 @@ export class Registry implements Objects {
           ? { deletionTimestamp, ...(deletionGracePeriodSeconds === undefined ? {} : { deletionGracePeriodSeconds }) }
           : {}),
       };
+      if (apart) {
+        delete next.status;
+        if (stored.status !== undefined) next.status = structuredClone(stored.status);
+      }
       applyDefaults(next);
-      if (stored.status !== undefined && type.kind !== 'Event') next.status = stored.status;
+      if (custom) conform(type, custom, next);
       if (type.kind === 'Service') {
         const { clusterIP, clusterIPs } = stored.spec;
         if (next.spec.clusterIP && clusterIP && next.spec.clusterIP !== clusterIP)
           throw invalid('Service', name!, 'spec.clusterIP', 'field is immutable');
         if (next.spec.type !== 'ExternalName') Object.assign(next.spec, { clusterIP, clusterIPs });
       }
-      this.#validate(type, next);
+      validate(type, next);
       const fixed = ['Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job'].includes(type.kind);
       if (fixed && !isDeepStrictEqual(next.spec.selector, structuredClone(stored.spec.selector)))
         throw invalid(type.kind, name!, 'spec.selector', 'field is immutable');
-      if (JSON.stringify(next.spec) !== JSON.stringify(stored.spec)) next.metadata.generation = (generation ?? 0) + 1;
+      const counted = custom
+        ? contentOf(next, apart) !== contentOf(stored, apart)
+        : !isDeepStrictEqual(next.spec, structuredClone(stored.spec));
+      if (counted) next.metadata.generation = (generation ?? 0) + 1;
     }
     if (same(next, stored)) return stored as T;
     if (dryRun) return next as T;
@@ -175,6 +194,10 @@ export class Registry implements Objects {
     const stored = this.get(type, name, namespace);
     if (!stored) return;
     const key = keyFor(type, name, namespace);
+    if (type.kind === 'CustomResourceDefinition') await this.#deleteAll(stored);
+    if (options.propagation === 'Orphan') this.#letGo(stored);
+    if (options.propagation === 'Foreground' && this.#dependents(stored).some(({ blocks }) => blocks))
+      return this.#waitForDependents(type, key, stored);
     const lives = type.kind === 'Pod' || type.kind === 'Namespace' || (stored.metadata.finalizers?.length ?? 0) > 0;
     if (!lives || (type.kind === 'Pod' && !stored.spec.nodeName)) {
       this.#store.remove(typeKey(type), key);
@@ -194,6 +217,49 @@ export class Registry implements Objects {
     });
   }
 
+  /** With a definition go its objects. */
+  async #deleteAll(definition: KubeObject): Promise<void> {
+    const custom = servedTypes(this).find(
+      (type) => type.group === definition.spec.group && type.plural === definition.spec.names.plural,
+    );
+    if (!custom) return;
+    // Nobody can serve their finalizers any more.
+    for (const object of this.list(custom)) await this.remove(custom, object.metadata.name!, object.metadata.namespace);
+  }
+
+  /** Every object that names this one as an owner, and whether it holds up a foreground deletion. */
+  #dependents(owner: KubeObject): { type: ResourceType; object: KubeObject; blocks: boolean }[] {
+    const uid = owner.metadata.uid!;
+    return servedTypes(this).flatMap((type) =>
+      this.list(type).flatMap((object) => {
+        const reference = object.metadata.ownerReferences?.find((one) => one.uid === uid);
+        return reference ? [{ type, object, blocks: reference.blockOwnerDeletion === true }] : [];
+      }),
+    );
+  }
+
+  /** Dependents stay without their owner. */
+  #letGo(owner: KubeObject): void {
+    for (const { type, object } of this.#dependents(owner)) {
+      const { name, namespace, ownerReferences = [] } = object.metadata;
+      const left = ownerReferences.filter((one) => one.uid !== owner.metadata.uid);
+      const metadata = { ...object.metadata, ownerReferences: left };
+      this.#store.put(typeKey(type), keyFor(type, name!, namespace), { ...object, metadata });
+    }
+  }
+
+  /** The garbage collector deletes what depends on it, then takes the finalizer away. */
+  #waitForDependents(type: ResourceType, key: string, stored: KubeObject): void {
+    const { finalizers = [], deletionTimestamp } = stored.metadata;
+    if (finalizers.includes(foregroundFinalizer)) return;
+    const metadata = {
+      ...stored.metadata,
+      finalizers: [...finalizers, foregroundFinalizer],
+      deletionTimestamp: deletionTimestamp ?? now(),
+    };
+    this.#store.put(typeKey(type), key, { ...stored, metadata });
+  }
+
   async remove(type: ResourceType, name: string, namespace?: string, uid?: string): Promise<void> {
     const stored = this.get(type, name, namespace);
     if (stored && (!uid || stored.metadata.uid === uid))
@@ -210,68 +276,6 @@ export class Registry implements Objects {
 
   event(about: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string): void {
     this.#events.record(about, type, reason, message);
-  }
-
-  #checkName(type: ResourceType, object: KubeObject): void {
-    const { name } = object.metadata;
-    if (!name) throw invalid(type.kind, '', 'metadata.name', 'Required value: name or generateName is required');
-    const strict = type.kind === 'Service' || type.kind === 'Namespace';
-    const rbac = type.group === 'rbac.authorization.k8s.io';
-    if (!rbac && (name.length > (strict ? 63 : 253) || !(strict ? label : subdomain).test(name))) {
-      throw invalid(
-        type.kind,
-        name,
-        'metadata.name',
-        `Invalid value: "${name}": a lowercase RFC 1123 ${strict ? 'label' : 'subdomain'} must consist of lower case alphanumeric characters, '-'${strict ? '' : " or '.'"}, and must start and end with an alphanumeric character`,
-      );
-    }
-    if (type.namespaced && !object.metadata.namespace)
-      throw invalid(type.kind, name, 'metadata.namespace', 'Required value');
-  }
-
-  #validate(type: ResourceType, object: KubeObject): void {
-    const name = object.metadata.name!;
-    const template = ['Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet'].includes(type.kind);
-    if (template) {
-      if (!object.spec?.template?.spec) throw invalid(type.kind, name, 'spec.template', 'Required value');
-      if (!object.spec.selector) throw invalid(type.kind, name, 'spec.selector', 'Required value');
-      if (!matches(object.spec.selector, object.spec.template.metadata?.labels))
-        throw invalid(
-          type.kind,
-          name,
-          'spec.template.metadata.labels',
-          'Invalid value: `selector` does not match template `labels`',
-        );
-    }
-    if (type.kind === 'Job' && !object.spec?.template?.spec)
-      throw invalid(type.kind, name, 'spec.template', 'Required value');
-    if (type.kind === 'CronJob' && !(object.spec?.schedule && object.spec.jobTemplate?.spec?.template?.spec))
-      throw invalid(type.kind, name, 'spec.schedule, spec.jobTemplate', 'Required value');
-    const pod = type.kind === 'Pod' ? object.spec : template ? object.spec.template.spec : undefined;
-    if (pod) {
-      if (!pod.containers?.length)
-        throw invalid(
-          type.kind,
-          name,
-          type.kind === 'Pod' ? 'spec.containers' : 'spec.template.spec.containers',
-          'Required value',
-        );
-      const seen = new Set<string>();
-      for (const container of [...(pod.initContainers ?? []), ...pod.containers]) {
-        if (!container.name) throw invalid(type.kind, name, 'spec.containers[].name', 'Required value');
-        if (seen.has(container.name))
-          throw invalid(type.kind, name, 'spec.containers[].name', `Duplicate value: "${container.name}"`);
-        seen.add(container.name);
-      }
-    }
-    if (
-      type.kind === 'Service' &&
-      object.spec?.type !== 'ExternalName' &&
-      object.spec?.clusterIP !== 'None' &&
-      !object.spec?.ports?.length
-    ) {
-      throw invalid('Service', name, 'spec.ports', 'Required value');
-    }
   }
 
   #bindAccount(pod: KubeObject): void {
@@ -304,6 +308,20 @@ export class Registry implements Objects {
     spec.clusterIP = address;
     spec.clusterIPs = [address];
   }
+}
+
+/** What the generation of a custom object counts changes of: all but metadata, and status where that is apart. */
+function contentOf(
+  { metadata: _metadata, apiVersion: _version, status, ...content }: KubeObject,
+  apart: boolean,
+): string {
+  return JSON.stringify(apart ? content : { ...content, status });
+}
+
+/** An object in the version that is asked for; versions of one custom type differ in nothing but the name. */
+export function asVersion(type: ResourceType, object: KubeObject): KubeObject {
+  const apiVersion = type.group ? `${type.group}/${type.version}` : type.version;
+  return object.apiVersion === apiVersion ? object : { ...object, apiVersion };
 }
 
 /** Whether two objects differ in nothing but their version. */

@@ -1,5 +1,7 @@
 /** The tables kubectl prints: columns and cells per kind. */
-import type { Json, KubeObject, ResourceType } from '../../kube/types.ts';
+import type { Json, KubeObject } from '../../kube/types.ts';
+import { type CustomKind, columnValue } from './custom.ts';
+import type { ServedType } from './types.ts';
 
 type Column = [name: string, cell: (object: KubeObject) => string | number, wide?: boolean];
 
@@ -157,18 +159,34 @@ const columns: Record<string, Column[]> = {
   ],
 };
 
+/** The columns that a definition names; times as ages. */
+function customColumns({ version }: CustomKind): Column[] {
+  const own: Json[] = version.additionalPrinterColumns ?? [
+    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+  ];
+  return [
+    name,
+    ...own.map(
+      (column): Column => [
+        column.name,
+        (object) => {
+          const value = columnValue(column, object);
+          if (value === undefined || value === null) return '';
+          return column.type === 'date' ? age(String(value)) : typeof value === 'number' ? value : String(value);
+        },
+        (column.priority ?? 0) > 0,
+      ],
+    ),
+  ];
+}
+
 /** A meta.k8s.io/v1 Table of some objects. */
-export function tableOf(
-  type: ResourceType,
-  objects: readonly KubeObject[],
-  resourceVersion: string,
-  whole: boolean,
-): object {
-  const layout = columns[type.kind] ?? [name, ageColumn];
+export function tableOf(type: ServedType, objects: readonly KubeObject[], metadata: object, whole: boolean): object {
+  const layout = type.custom ? customColumns(type.custom) : (columns[type.kind] ?? [name, ageColumn]);
   return {
     kind: 'Table',
     apiVersion: 'meta.k8s.io/v1',
-    metadata: { resourceVersion },
+    metadata,
     columnDefinitions: layout.map(([title, , wide]) => ({
       name: title,
       type: 'string',

@@ -3,7 +3,7 @@ import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { Objects } from '../objects.ts';
 import { splitKey } from './controller.ts';
-import { controlledBy, isReady, podFrom, podType, templateHash } from './workload.ts';
+import { claim, controlledBy, isReady, podFrom, podType, templateHash } from './workload.ts';
 
 const revisionLabel = 'controller-revision-hash';
 
@@ -18,7 +18,7 @@ export async function reconcileStatefulSet(objects: Objects, key: string): Promi
   const wanted: number = set.spec.replicas ?? 1;
   const revision = `${name}-${templateHash(set.spec.template)}`;
   const parallel = set.spec.podManagementPolicy === 'Parallel';
-  const pods = new Map(controlledBy(objects, podType, set).map((pod) => [ordinal(pod), pod]));
+  const pods = new Map((await claim(objects, podType, set)).map((pod) => [ordinal(pod), pod]));
 
   for (let i = 0; i < wanted; i++) {
     const pod = pods.get(i);
