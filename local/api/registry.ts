@@ -10,6 +10,7 @@ import { admit } from './admission.ts';
 import { customKind, hasStatus } from './custom.ts';
 import { applyDefaults, mountServiceAccount } from './defaults.ts';
 import { Events } from './events.ts';
+import { type AddressPlan, assignAddress, assignNodePorts, keepNodePorts } from './service-ports.ts';
 import { conflict, invalid, notFound, StatusError } from './status-error.ts';
 import { servedTypes } from './types.ts';
 import { checkName, conform, validate } from './validate.ts';
@@ -19,12 +20,9 @@ const keyFor = (type: ResourceType, name: string, namespace: string | undefined)
   type.namespaced ? `${namespace}/${name}` : name;
 const now = (): string => `${new Date().toISOString().slice(0, 19)}Z`;
 
-export interface RegistryOptions {
+export interface RegistryOptions extends AddressPlan {
   store: Store;
   log: (message: string) => void;
-  /** First three numbers of service addresses are fixed; the network is /16: `10.96`. */
-  servicePrefix: string;
-  fixedServices: Record<string, string>;
 }
 
 export class Registry implements Objects {
@@ -93,7 +91,10 @@ export class Registry implements Objects {
     object = await admit(this, type, object, user, this.#options.log);
     applyDefaults(object);
     if (type.kind === 'Pod') this.#bindAccount(object);
-    if (type.kind === 'Service') this.#assignAddress(object);
+    if (type.kind === 'Service') {
+      assignAddress(this, this.#options, object);
+      assignNodePorts(this, object);
+    }
     if (custom) conform(type, custom, object);
     validate(type, object);
     if (dryRun) return object as T;
@@ -149,6 +150,8 @@ export class Registry implements Objects {
         if (next.spec.clusterIP && clusterIP && next.spec.clusterIP !== clusterIP)
           throw invalid('Service', name!, 'spec.clusterIP', 'field is immutable');
         if (next.spec.type !== 'ExternalName') Object.assign(next.spec, { clusterIP, clusterIPs });
+        keepNodePorts(next, stored);
+        assignNodePorts(this, next);
       }
       validate(type, next);
       const fixed = ['Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job'].includes(type.kind);
@@ -289,24 +292,6 @@ export class Registry implements Objects {
       );
     }
     mountServiceAccount(pod, account?.automountServiceAccountToken ?? true);
-  }
-
-  #assignAddress(service: KubeObject): void {
-    const { spec } = service;
-    if (spec.type === 'ExternalName' || spec.clusterIP === 'None') return;
-    const taken = new Set([
-      ...this.list(resources.services).map((other) => other.spec.clusterIP),
-      ...Object.values(this.#options.fixedServices),
-    ]);
-    let address =
-      spec.clusterIP ?? this.#options.fixedServices[`${service.metadata.namespace}/${service.metadata.name}`];
-    if (!address) {
-      do
-        address = `${this.#options.servicePrefix}.${1 + Math.floor(Math.random() * 254)}.${1 + Math.floor(Math.random() * 254)}`;
-      while (taken.has(address));
-    }
-    spec.clusterIP = address;
-    spec.clusterIPs = [address];
   }
 }
 
