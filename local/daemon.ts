@@ -16,10 +16,11 @@ import { AddressPool, apiServiceAddress, dnsAddress, nodeAddress } from './netwo
 import { serveDns } from './network/dns.ts';
 import { keepPublished } from './network/publish.ts';
 import { keepServices } from './network/services.ts';
+import { nodeObject } from './node.ts';
 import type { Objects } from './objects.ts';
 import { replaceFile } from './runtime/files.ts';
 import { HostFiles } from './runtime/image.ts';
-import { nodeObject, Runtime } from './runtime/index.ts';
+import { Runtime } from './runtime/index.ts';
 
 const [state, run, port] = process.argv.slice(2) as [string, string, string];
 const nodeName = 'local';

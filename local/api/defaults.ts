@@ -52,6 +52,21 @@ function template(spec: Json): void {
   }
 }
 
+function webhooks(configuration: KubeObject): void {
+  for (const webhook of configuration.webhooks ?? []) {
+    fill(webhook, {
+      failurePolicy: 'Fail',
+      matchPolicy: 'Equivalent',
+      timeoutSeconds: 10,
+      namespaceSelector: {},
+      objectSelector: {},
+    });
+    if (configuration.kind === 'MutatingWebhookConfiguration') fill(webhook, { reinvocationPolicy: 'Never' });
+    if (webhook.clientConfig?.service) fill(webhook.clientConfig.service, { port: 443 });
+    for (const rule of webhook.rules ?? []) fill(rule, { scope: '*' });
+  }
+}
+
 const rules: Record<string, (object: KubeObject) => void> = {
   Pod: (pod) => {
     podSpec(pod.spec);
@@ -142,20 +157,8 @@ const rules: Record<string, (object: KubeObject) => void> = {
     }
   },
   CustomResourceDefinition: establish,
-  MutatingWebhookConfiguration: (configuration) => {
-    for (const webhook of configuration.webhooks ?? []) {
-      fill(webhook, {
-        failurePolicy: 'Fail',
-        matchPolicy: 'Equivalent',
-        timeoutSeconds: 10,
-        reinvocationPolicy: 'Never',
-        namespaceSelector: {},
-        objectSelector: {},
-      });
-      if (webhook.clientConfig?.service) fill(webhook.clientConfig.service, { port: 443 });
-      for (const rule of webhook.rules ?? []) fill(rule, { scope: '*' });
-    }
-  },
+  MutatingWebhookConfiguration: webhooks,
+  ValidatingWebhookConfiguration: webhooks,
 };
 
 const withSpec = new Set(['Pod', 'Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job', 'CronJob', 'Service']);

@@ -6,7 +6,7 @@ import type { KubeObject, ResourceType, WatchEvent } from '../../kube/types.ts';
 import { foregroundFinalizer, matches } from '../controllers/workload.ts';
 import { Conflict, NotFound, type Objects, type Selector } from '../objects.ts';
 import type { Store } from '../store/store.ts';
-import { admit } from './admission.ts';
+import { admit, isAdmitted } from './admission.ts';
 import { customKind, hasStatus } from './custom.ts';
 import { applyDefaults, mountServiceAccount } from './defaults.ts';
 import { Events } from './events.ts';
@@ -19,6 +19,9 @@ export const typeKey = (type: ResourceType): string => (type.group ? `${type.plu
 const keyFor = (type: ResourceType, name: string, namespace: string | undefined): string =>
   type.namespaced ? `${namespace}/${name}` : name;
 const now = (): string => `${new Date().toISOString().slice(0, 19)}Z`;
+
+/** The mesh's own controllers, as webhooks see them. */
+const ownUser = 'system:mesh-local';
 
 export interface RegistryOptions extends AddressPlan {
   store: Store;
@@ -51,12 +54,7 @@ export class Registry implements Objects {
       .map((object) => asVersion(type, object) as T);
   }
 
-  async create<T extends KubeObject>(
-    type: ResourceType,
-    given: T,
-    user = 'system:mesh-local',
-    dryRun = false,
-  ): Promise<T> {
+  async create<T extends KubeObject>(type: ResourceType, given: T, user = ownUser, dryRun = false): Promise<T> {
     let object = structuredClone(given) as KubeObject;
     object.metadata ??= {};
     const { metadata } = object;
@@ -88,7 +86,7 @@ export class Registry implements Objects {
     const custom = customKind(this, type);
     if (custom && hasStatus(custom)) delete object.status;
     applyDefaults(object);
-    object = await admit(this, type, object, user, this.#options.log);
+    object = await admit(this, { operation: 'CREATE', type, object, user, dryRun }, this.#options.log);
     applyDefaults(object);
     if (type.kind === 'Pod') this.#bindAccount(object);
     if (type.kind === 'Service') {
@@ -105,11 +103,38 @@ export class Registry implements Objects {
   }
 
   async update<T extends KubeObject>(type: ResourceType, given: T): Promise<T> {
-    return this.replace(type, given, undefined, false);
+    return this.replace(type, given, undefined, { user: ownUser, dryRun: false });
   }
 
   /** A PUT, to the object or one subresource of it. Throws StatusError, Conflict, NotFound. */
-  replace<T extends KubeObject>(type: ResourceType, given: T, subresource: 'status' | undefined, dryRun: boolean): T {
+  async replace<T extends KubeObject>(
+    type: ResourceType,
+    given: T,
+    subresource: 'status' | undefined,
+    by: { user: string; dryRun: boolean },
+  ): Promise<T> {
+    const { stored, next } = this.#prepare(type, given, subresource);
+    if (same(next, stored)) return stored as T;
+    const write = { operation: 'UPDATE' as const, type, object: next, before: stored, ...by };
+    const asked = subresource ? { ...write, subresource } : write;
+    if (!isAdmitted(this, asked)) return by.dryRun ? (next as T) : this.#put(type, next);
+    const admitted = await admit(this, asked, this.#options.log);
+    // The webhooks took their time: what they have seen must still be what is stored.
+    const version = stored.metadata.resourceVersion!;
+    const final = this.#prepare(
+      type,
+      { ...admitted, metadata: { ...admitted.metadata, resourceVersion: version } } as T,
+      subresource,
+    );
+    return by.dryRun ? (final.next as T) : this.#put(type, final.next);
+  }
+
+  /** What is stored, and what would be. */
+  #prepare(
+    type: ResourceType,
+    given: KubeObject,
+    subresource: 'status' | undefined,
+  ): { stored: KubeObject; next: KubeObject } {
     const { name, namespace } = given.metadata;
     const stored = this.get(type, name!, namespace);
     if (!stored)
@@ -162,17 +187,16 @@ export class Registry implements Objects {
         : !isDeepStrictEqual(next.spec, structuredClone(stored.spec));
       if (counted) next.metadata.generation = (generation ?? 0) + 1;
     }
-    if (same(next, stored)) return stored as T;
-    if (dryRun) return next as T;
-    if (
-      next.metadata.deletionTimestamp &&
-      !next.metadata.finalizers?.length &&
-      type.kind !== 'Pod' &&
-      type.kind !== 'Namespace'
-    ) {
-      return this.#store.remove(typeKey(type), keyFor(type, name!, namespace)) as T;
-    }
-    return this.#store.put(typeKey(type), keyFor(type, name!, namespace), next) as T;
+    return { stored, next };
+  }
+
+  /** Stores an object, or takes it out where it was only waiting for its last finalizer. */
+  #put<T extends KubeObject>(type: ResourceType, next: KubeObject): T {
+    const { name, namespace, deletionTimestamp, finalizers } = next.metadata;
+    const key = keyFor(type, name!, namespace);
+    if (deletionTimestamp && !finalizers?.length && type.kind !== 'Pod' && type.kind !== 'Namespace')
+      return this.#store.remove(typeKey(type), key) as T;
+    return this.#store.put(typeKey(type), key, next) as T;
   }
 
   async updateStatus<T extends KubeObject>(
@@ -192,10 +216,13 @@ export class Registry implements Objects {
     type: ResourceType,
     name: string,
     namespace?: string,
-    options: { gracePeriodSeconds?: number; propagation?: 'Foreground' | 'Background' | 'Orphan' } = {},
+    options: DeleteOptions = {},
+    user = ownUser,
   ): Promise<void> {
     const stored = this.get(type, name, namespace);
     if (!stored) return;
+    const write = { operation: 'DELETE' as const, type, object: stored, user, dryRun: false };
+    if (isAdmitted(this, write)) await admit(this, write, this.#options.log);
     const key = keyFor(type, name, namespace);
     if (type.kind === 'CustomResourceDefinition') await this.#deleteAll(stored);
     if (options.propagation === 'Orphan') this.#letGo(stored);
@@ -294,6 +321,8 @@ export class Registry implements Objects {
     mountServiceAccount(pod, account?.automountServiceAccountToken ?? true);
   }
 }
+
+type DeleteOptions = NonNullable<Parameters<Objects['delete']>[3]>;
 
 /** What the generation of a custom object counts changes of: all but metadata, and status where that is apart. */
 function contentOf(

@@ -62,7 +62,7 @@ export class Rest {
     const stored = this.#registry.get(request.type, request.name, request.namespace);
     const warnings = checkFields(request, body);
     if (stored && request.subresource !== 'status') recordUpdate(stored, given, managerOf(request));
-    return { status: 200, body: this.#write(request, given), warnings };
+    return { status: 200, body: await this.#write(request, given), warnings };
   }
 
   async patch(request: ApiRequest, body: Json): Promise<Answer> {
@@ -87,7 +87,7 @@ export class Rest {
       // Where the patch itself names no version, another writer between read and write is no conflict.
       const versioned = body?.metadata?.resourceVersion !== undefined;
       try {
-        return { status: 200, body: this.#write(request, next), warnings };
+        return { status: 200, body: await this.#write(request, next), warnings };
       } catch (error) {
         if (!(error instanceof Conflict) || versioned || tries >= 5) throw error;
       }
@@ -107,7 +107,7 @@ export class Rest {
       const items = listFor(this.#registry, request);
       if (!isDry(request))
         for (const item of items)
-          await this.#registry.delete(type, item.metadata.name!, item.metadata.namespace, options);
+          await this.#registry.delete(type, item.metadata.name!, item.metadata.namespace, options, request.user.name);
       return { status: 200, body: { kind: `${type.kind}List`, apiVersion: 'v1', metadata: {}, items } };
     }
     const stored = this.get({ ...request, subresource: '' });
@@ -118,7 +118,8 @@ export class Rest {
         'Conflict',
         `the uid of ${type.plural} "${request.name}" is ${stored.metadata.uid}, not ${expected}`,
       );
-    if (!isDry(request)) await this.#registry.delete(type, request.name, stored.metadata.namespace, options);
+    if (!isDry(request))
+      await this.#registry.delete(type, request.name, stored.metadata.namespace, options, request.user.name);
     const left = this.#registry.get(type, request.name, request.namespace);
     if (left && !isDry(request)) return { status: 200, body: left };
     return {
@@ -151,7 +152,7 @@ export class Rest {
             body: await this.#registry.create(request.type, next, request.user.name, isDry(request)),
             warnings,
           };
-        return { status: 200, body: this.#write(request, next), warnings };
+        return { status: 200, body: await this.#write(request, next), warnings };
       } catch (error) {
         const lost =
           error instanceof Conflict || (error instanceof StatusError && error.status.reason === 'AlreadyExists');
@@ -160,14 +161,13 @@ export class Rest {
     }
   }
 
-  #write(request: ApiRequest, object: KubeObject): KubeObject {
+  async #write(request: ApiRequest, object: KubeObject): Promise<KubeObject> {
+    const part = request.subresource === 'status' ? 'status' : undefined;
     try {
-      return this.#registry.replace(
-        request.type,
-        object,
-        request.subresource === 'status' ? 'status' : undefined,
-        isDry(request),
-      );
+      return await this.#registry.replace(request.type, object, part, {
+        user: request.user.name,
+        dryRun: isDry(request),
+      });
     } catch (error) {
       if (error instanceof NotFound) throw notFound(request.type.plural, request.name);
       throw error;
@@ -182,7 +182,7 @@ export class Rest {
     const last = steps.at(-1)!;
     steps.slice(0, -1).reduce((value: Json, step) => (value[step] ??= {}), next)[last] = replicas;
     recordUpdate(stored, next, managerOf(request));
-    return { status: 200, body: scaleOf(this.#write({ ...request, subresource: '' }, next), request) };
+    return { status: 200, body: scaleOf(await this.#write({ ...request, subresource: '' }, next), request) };
   }
 
   async #token(request: ApiRequest, body: Json): Promise<object> {

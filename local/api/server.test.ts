@@ -145,7 +145,12 @@ test.each(['Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet'])('a %s withou
 });
 
 /** A webhook on loopback behind a service of that address, answering as `answer` says. */
-async function webhook(answer: (review: Json) => object, failurePolicy: string): Promise<() => void> {
+async function webhook(
+  answer: (review: Json) => object | undefined,
+  failurePolicy: string,
+  options: { kind?: string; operations?: string[]; timeoutSeconds?: number } = {},
+): Promise<() => void> {
+  const { kind = 'MutatingWebhookConfiguration', operations = ['CREATE'], timeoutSeconds = 10 } = options;
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const certificate = makeCertificate({
     subject: 'hook',
@@ -161,7 +166,8 @@ async function webhook(answer: (review: Json) => object, failurePolicy: string):
     request.on('data', (chunk: Buffer) => (text += chunk));
     request.on('end', () => {
       const review = JSON.parse(text) as Json;
-      response.end(JSON.stringify({ ...review, response: { uid: review.request.uid, ...answer(review) } }));
+      const given = answer(review);
+      if (given) response.end(JSON.stringify({ ...review, response: { uid: review.request.uid, ...given } }));
     });
   });
   await new Promise<void>((resolve) => hook.listen(0, '127.0.0.1', resolve));
@@ -172,24 +178,28 @@ async function webhook(answer: (review: Json) => object, failurePolicy: string):
     metadata: { name: 'hook', namespace: 'default' },
     spec: { clusterIP: '127.0.0.1', ports: [{ port: address.port }] },
   });
-  await server.objects.create(resources.mutatingWebhooks, {
+  await call('POST', `/apis/admissionregistration.k8s.io/v1/${kind.toLowerCase()}s`, {
     apiVersion: 'admissionregistration.k8s.io/v1',
-    kind: 'MutatingWebhookConfiguration',
+    kind,
     metadata: { name: 'hook' },
     webhooks: [
       {
         name: 'hook.mesh.dev',
         failurePolicy,
+        timeoutSeconds,
         clientConfig: {
           service: { name: 'hook', namespace: 'default', port: address.port, path: '/mutate' },
           caBundle: Buffer.from(certificate).toString('base64'),
         },
-        rules: [{ operations: ['CREATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['configmaps'] }],
+        rules: [{ operations, apiGroups: [''], apiVersions: ['v1'], resources: ['configmaps'] }],
         objectSelector: { matchExpressions: [{ key: 'skip', operator: 'DoesNotExist' }] },
       },
     ],
   });
-  return () => hook.close();
+  return () => {
+    hook.close();
+    hook.closeAllConnections();
+  };
 }
 
 test('a webhook changes what it selects, by a JSON patch', async () => {
@@ -337,4 +347,42 @@ test('an eviction is refused while a budget allows none', async () => {
   await server.objects.updateStatus(resources.podDisruptionBudgets, 'x', 'default', () => ({ disruptionsAllowed: 1 }));
   expect((await evict()).status).toBe(201);
   expect(server.objects.get(resources.podDisruptionBudgets, 'x', 'default')!.status.disruptionsAllowed).toBe(0);
+});
+
+test('a webhook that does not answer in time stops the object or not, as its policy says', async () => {
+  const close = await webhook(() => undefined, 'Fail', { timeoutSeconds: 1 });
+  const failed = await call('POST', maps, map('a'));
+  expect([failed.status, failed.lines[0].message]).toEqual([
+    500,
+    'Internal error occurred: failed calling webhook "hook.mesh.dev": no answer within 1 s',
+  ]);
+  const patch = JSON.stringify([{ op: 'replace', path: '/webhooks/0/failurePolicy', value: 'Ignore' }]);
+  const path = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/hook';
+  await call('PATCH', path, JSON.parse(patch) as object, { 'content-type': 'application/json-patch+json' });
+  expect((await call('POST', maps, map('a'))).status).toBe(201);
+  close();
+});
+
+test('a validating webhook sees changes and deletions with what was there before, and can refuse them', async () => {
+  const seen: string[] = [];
+  const judge = ({ request }: Json) => {
+    const { operation, object, oldObject } = request;
+    seen.push(`${operation} ${oldObject?.data?.x ?? '-'} ${object?.data?.x ?? '-'}`);
+    return { allowed: object?.data?.x !== 'bad', status: { message: 'bad is bad', code: 422, reason: 'Invalid' } };
+  };
+  const close = await webhook(judge, 'Fail', {
+    kind: 'ValidatingWebhookConfiguration',
+    operations: ['CREATE', 'UPDATE', 'DELETE'],
+  });
+  await call('POST', maps, { ...map('a'), data: { x: '1' } });
+  const refused = await call('PATCH', `${maps}/a`, { data: { x: 'bad' } }, merge);
+  expect([refused.status, refused.lines[0].message]).toEqual([
+    422,
+    'admission webhook "hook.mesh.dev" denied the request: bad is bad',
+  ]);
+  await call('PATCH', `${maps}/a`, { data: { x: '2' } }, merge);
+  await call('DELETE', `${maps}/a`);
+  expect(seen).toEqual(['CREATE - 1', 'UPDATE 1 bad', 'UPDATE 1 2', 'DELETE 2 -']);
+  expect(server.objects.get(resources.configMaps, 'a', 'default')).toBeUndefined();
+  close();
 });

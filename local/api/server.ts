@@ -5,8 +5,8 @@ import https from 'node:https';
 import type { Duplex } from 'node:stream';
 import { resources } from '../../kube/resources.ts';
 import type { Json, ResourceType } from '../../kube/types.ts';
-import { version } from '../../protocol/version.ts';
 import { makeCertificate } from '../../protocol/x509.ts';
+import { kubernetesVersion } from '../node.ts';
 import { Conflict, type Objects, type PodRuntime } from '../objects.ts';
 import { Store } from '../store/store.ts';
 import { Access, type TokenRequest, type User } from './access.ts';
@@ -243,7 +243,7 @@ export class ApiServer {
       return send(response, 200, {
         major: '1',
         minor: '34',
-        gitVersion: `v1.34.0-mesh-local.${version}`,
+        gitVersion: kubernetesVersion,
         gitCommit: '',
         gitTreeState: 'clean',
         buildDate: '1970-01-01T00:00:00Z',

@@ -2,6 +2,7 @@
 import { resources } from '../../kube/resources.ts';
 import type { Json, KubeObject, ResourceType } from '../../kube/types.ts';
 import type { Objects } from '../objects.ts';
+import { validatingWebhooks } from './admission.ts';
 import { type CustomKind, hasStatus, scalePaths } from './custom.ts';
 
 const shortNames: Record<string, string[]> = {
@@ -55,6 +56,7 @@ export function servedTypes(objects: Objects): ServedType[] {
   return [
     ...Object.values(resources),
     ...selfReviews,
+    validatingWebhooks,
     ...objects.list(resources.customResourceDefinitions).flatMap(custom),
   ];
 }

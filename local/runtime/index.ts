@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { nodeAddress } from '../network/addresses.ts';
 import { connectIn } from '../network/socket.ts';
 import { Conflict, NotFound, type PodRuntime } from '../objects.ts';
 import { podFiles, quote } from './files.ts';
@@ -132,36 +131,4 @@ export class Runtime implements PodRuntime {
     socket.setNoDelay(true);
     return socket;
   }
-}
-
-/** The Node object kubectl shows. */
-export function nodeObject(name: string): KubeObject {
-  const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
-  return {
-    apiVersion: 'v1',
-    kind: 'Node',
-    metadata: { name, labels: { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux' } },
-    spec: { podCIDR: '10.244.0.0/16' },
-    status: {
-      addresses: [
-        { type: 'InternalIP', address: nodeAddress },
-        { type: 'Hostname', address: name },
-      ],
-      conditions: [
-        {
-          type: 'Ready',
-          status: 'True',
-          reason: 'KubeletReady',
-          message: 'the local mesh runs',
-          lastHeartbeatTime: now,
-          lastTransitionTime: now,
-        },
-      ],
-      nodeInfo: {
-        kubeletVersion: 'v1.33.0',
-        operatingSystem: 'linux',
-        architecture: process.arch === 'x64' ? 'amd64' : process.arch,
-      },
-    },
-  };
 }
