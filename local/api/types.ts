@@ -142,6 +142,13 @@ function resourceList(groupVersion: string, types: ServedType[]): object {
         verbs: ['create', 'get'],
       });
       subresources.push({
+        name: 'pods/attach',
+        singularName: '',
+        namespaced: true,
+        kind: 'PodAttachOptions',
+        verbs: ['create', 'get'],
+      });
+      subresources.push({
         name: 'pods/eviction',
         singularName: '',
         namespaced: true,

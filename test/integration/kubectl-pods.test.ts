@@ -105,4 +105,50 @@ describe.skipIf(missing)(`with ${kubectl || missing}`, () => {
     expect([stdout, exitCode]).toEqual(['typed', 7]);
     expect(stderr).toContain('problem');
   });
+
+  test('exec -t has a terminal of the size of the caller’s, where Ctrl-C reaches the program', async () => {
+    const shell = [kubectl, '--kubeconfig', join(mesh.home, 'state/kubeconfig'), 'exec', '-it', pod, '--', 'sh'];
+    const child = execa('script', ['-qec', `stty cols 91 rows 33; ${shell.join(' ')}`, '/dev/null'], {
+      env: { HOME: folder, KUBECONFIG: '' },
+      reject: false,
+      timeout: 30_000,
+    });
+    let screen = '';
+    child.stdout.on('data', (chunk: Buffer) => (screen += chunk));
+    const shows = (text: string) => until(text, () => screen.includes(text));
+    await shows('# ');
+    child.stdin.write('stty size; echo first-$((1+1))\n');
+    await shows('first-2');
+    expect(screen).toContain('33 91');
+    child.stdin.write('echo begun-$((1+1)); sleep 1000\n');
+    await shows('begun-2');
+    child.stdin.write('\x03');
+    child.stdin.write('echo after-$((1+1))\n');
+    await shows('after-2');
+    child.stdin.write('exit 5\n');
+    expect((await child).exitCode).toBe(5);
+  });
+
+  test('logs of the last seconds, of so many bytes, and of no earlier run', async () => {
+    const times = await until('older lines', async () => {
+      const [all, recent] = await Promise.all([run('logs', pod), run('logs', pod, '--since=2s')]);
+      return recent.split('\n').length < all.split('\n').length - 5 && recent.split('\n');
+    });
+    expect(times.length).toBeGreaterThan(2);
+    expect(times.join()).not.toContain('listening');
+    expect(await run('logs', pod, '--limit-bytes=6')).toBe('listen');
+    const { stderr } = await start(['logs', pod, '--previous']);
+    expect(stderr).toContain(`previous terminated container "main" in pod "${pod}" not found`);
+  });
+
+  test('attach shows what comes from now on, and says that there is no input', async () => {
+    const child = start(['attach', pod]);
+    let said = '';
+    child.stdout.on('data', (chunk: Buffer) => (said += chunk));
+    await until('a line', () => said.includes('tick'));
+    expect(said).not.toContain('listening');
+    child.kill();
+    await child;
+    expect((await start(['attach', '-i', pod])).stderr).toContain('use exec to run a program');
+  });
 });

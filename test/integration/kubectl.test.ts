@@ -7,6 +7,7 @@ import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import { ApiServer } from '../../local/api/server.ts';
+import { pipedSession } from '../../local/objects.ts';
 import { findKubectl } from '../support/kubectl.ts';
 
 const { program: kubectl, missing } = await findKubectl();
@@ -82,7 +83,7 @@ describe.skipIf(missing)(`with ${kubectl || missing}`, () => {
         else stream.end();
         return stream;
       },
-      exec: async (_namespace, _pod, _container, command) => spawn(command[0]!, command.slice(1)),
+      exec: async (_namespace, _pod, _container, command) => pipedSession(spawn(command[0]!, command.slice(1))),
       connect: async () => new PassThrough(),
     });
     await server.bootstrap();
