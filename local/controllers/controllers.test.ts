@@ -290,3 +290,73 @@ test('an endpoint that terminates is still serving; unready ones are published w
       conditions().some((one: Json) => !one.serving && one.ready),
   );
 });
+
+function statefulSet(image: string, replicas: number, partition = 0): KubeObject {
+  const set = deployment(image, replicas);
+  set.kind = 'StatefulSet';
+  set.spec.serviceName = 'web';
+  set.spec.updateStrategy = { type: 'RollingUpdate', rollingUpdate: { partition } };
+  return set;
+}
+
+test('below its partition a stateful set makes a pod that went as it was, and keeps both revisions', async () => {
+  const stateful = () => objects.get(resources.statefulSets, 'web', 'shop')!;
+  const image = (name: string) => objects.get(resources.pods, name, 'shop')?.spec.containers[0].image;
+  /** What the runtime does: runs what waits, removes what has ended. */
+  const work = async (): Promise<void> => {
+    for (const pod of pods()) {
+      if (pod.metadata.deletionTimestamp) await objects.remove(resources.pods, pod.metadata.name!, 'shop');
+      else if (pod.status?.phase !== 'Running') await run(pod);
+    }
+  };
+  const settled = async (what: string, condition: () => boolean): Promise<void> => {
+    for (let turn = 0; turn < 200 && !condition(); turn++) {
+      await work();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect([what, condition()]).toEqual([what, true]);
+  };
+  await objects.create(resources.statefulSets, statefulSet('db:1', 2, 1));
+  await settled('both run', () => stateful().status?.readyReplicas === 2);
+  const next = structuredClone(stateful());
+  next.spec.template.spec.containers[0].image = 'db:2';
+  await objects.update(resources.statefulSets, next);
+  await settled('the upper one is new', () => image('web-1') === 'db:2' && stateful().status.readyReplicas === 2);
+  expect(image('web-0')).toBe('db:1');
+  const { uid } = objects.get(resources.pods, 'web-0', 'shop')!.metadata;
+  await objects.remove(resources.pods, 'web-0', 'shop');
+  await settled('it is there again', () => {
+    const pod = objects.get(resources.pods, 'web-0', 'shop');
+    return pod !== undefined && pod.metadata.uid !== uid;
+  });
+  expect(image('web-0')).toBe('db:1');
+  const revisions = objects
+    .list(resources.controllerRevisions)
+    .map((one) => [one.revision, one.data.spec.template.spec.containers[0].image]);
+  expect(revisions.sort()).toEqual([
+    [1, 'db:1'],
+    [2, 'db:2'],
+  ]);
+});
+
+test('a job that is suspended gives up its pods; restarts inside a pod count as failures', async () => {
+  const job: KubeObject = {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: { name: 'work', namespace: 'shop' },
+    spec: { backoffLimit: 1, template: { spec: { restartPolicy: 'OnFailure', containers: [] } } },
+  };
+  const stored = () => objects.get(resources.jobs, 'work', 'shop')!;
+  const state = (type: string) => stored().status?.conditions?.find((one: Json) => one.type === type);
+  await objects.create(resources.jobs, job);
+  await until('pod', () => pods().length === 1);
+  await objects.update(resources.jobs, { ...structuredClone(stored()), spec: { ...stored().spec, suspend: true } });
+  await until('suspended', () => live().length === 0 && state('Suspended')?.status === 'True');
+  await objects.update(resources.jobs, { ...structuredClone(stored()), spec: { ...stored().spec, suspend: false } });
+  await until('resumed', () => live().length === 1 && state('Suspended')?.status === 'False');
+  await objects.updateStatus(resources.pods, live()[0]!.metadata.name!, 'shop', () => ({
+    phase: 'Running',
+    containerStatuses: [{ restartCount: 2 }],
+  }));
+  await until('failed', () => state('Failed')?.reason === 'BackoffLimitExceeded');
+});
