@@ -25,7 +25,7 @@ const codes = [
   ...found(['cli'], /code:(?: error\.status === 401 \?)? '([a-z]+(?:-[a-z]+)*)'/g),
   ...found(['cli'], /: '(forbidden)'/g),
   ...found(['local'], /(?:code[:=]|code =) '([a-z]+-[a-z-]+)'/g),
-  ...found(['local'], /(?:LocalMeshError\(|ImageFailure\(|fail\()\s*'([a-z]+(?:-[a-z]+)*)'/g),
+  ...found(['local'], /(?:LocalMeshError\(|StateError\(|ImageFailure\(|fail\()\s*'([a-z]+(?:-[a-z]+)*)'/g),
   ...found(['local'], /\bcheck\(\s*'([a-z]+(?:-[a-z]+)*)'/g),
   ...found(['local'], /\bid: '([a-z]+(?:-[a-z]+)*)'/g),
 ];

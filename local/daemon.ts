@@ -4,29 +4,29 @@
  * go on, and the next daemon adopts them.
  * Arguments: state folder, run folder, port of the API on the machine's 127.0.0.1.
  */
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { resources } from '../kube/resources.ts';
 import { ApiServer } from './api/server.ts';
 import { startControllers } from './controllers/index.ts';
+import { makeLog } from './log.ts';
 import type { FromDaemon, ToDaemon } from './messages.ts';
 import { AddressPool, apiServiceAddress, dnsAddress, nodeAddress, nodeApiPort } from './network/addresses.ts';
 import { serveDns } from './network/dns.ts';
 import { keepPublished } from './network/publish.ts';
 import { keepServices } from './network/services.ts';
+import { nodeObject } from './node.ts';
 import type { Objects } from './objects.ts';
 import { replaceFile } from './runtime/files.ts';
 import { LocalImages } from './runtime/image.ts';
-import { nodeObject, Runtime } from './runtime/index.ts';
+import { Runtime } from './runtime/index.ts';
 
 const [state, run, port] = process.argv.slice(2) as [string, string, string];
 const nodeName = 'local';
 const inheritedSocket = 3;
 
-function log(message: string): void {
-  process.stderr.write(`${new Date().toISOString()} daemon: ${message}\n`);
-}
+const log = makeLog('daemon');
 
 function tell(message: FromDaemon): void {
   if (process.connected) process.send?.(message);
@@ -43,7 +43,9 @@ function writeKubeconfig(api: ApiServer): void {
     contexts: [{ name, context: { cluster: name, user: name, namespace: 'default' } }],
     'current-context': name,
   });
-  replaceFile(join(state, 'kubeconfig'), content);
+  const file = join(state, 'kubeconfig');
+  // Written only where it differs: a start must succeed on a full disk too.
+  if (!existsSync(file) || readFileSync(file, 'utf8') !== content) replaceFile(file, content);
 }
 
 async function ensureNode(objects: Objects): Promise<void> {

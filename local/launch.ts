@@ -9,6 +9,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -29,7 +30,7 @@ const startTimeout = 30_000;
 
 /** A start or a stop that cannot go on; the CLI turns it into its own error. */
 export class LocalMeshError extends Error {
-  /** Stable, a section of docs/errors.md: e.g. no-nft, state-corrupt, port-in-use, busy, start-timeout. */
+  /** Stable; each has its section in docs/errors.md. */
   readonly code: string;
   readonly fix: string;
 
@@ -55,6 +56,40 @@ export async function startLocalMesh(
 ): Promise<{ kubeconfig: string; alreadyRunning: boolean }> {
   const problem = (await localPreflight()).find((check) => !check.ok);
   if (problem) throw new LocalMeshError(problem.id, problem.message, problem.fix ?? 'Run `mesh check --pre`.');
+  const made = (await localMeshStatus(paths)) === 'absent';
+  try {
+    return await startLocked(paths, progress);
+  } catch (error) {
+    const refused = fileProblem(error, dirname(paths.state));
+    // What could not be written whole is no state: the next start finds things as this one did.
+    if (refused && made)
+      for (const folder of [paths.state, paths.run]) rmSync(folder, { recursive: true, force: true });
+    throw refused ?? error;
+  }
+}
+
+/** What the file system refused, as an error of ours. */
+function fileProblem(error: unknown, folder: string): LocalMeshError | undefined {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return new LocalMeshError(
+      'disk-full',
+      `There is no space left for the local mesh in ${folder}; it needs about 200 MB.`,
+      `Free some space there (df -h ${folder}), or set MESH_HOME to a folder that has it.`,
+    );
+  if (['EROFS', 'EACCES', 'EPERM', 'ENOTDIR', 'ENOENT', 'EIO'].includes(code ?? ''))
+    return new LocalMeshError(
+      'state-unwritable',
+      `The local mesh cannot keep its files in ${folder}: ${message}.`,
+      'Make it a folder that root can write to (not mounted read-only), or set MESH_HOME to one.',
+    );
+  return undefined;
+}
+
+function startLocked(
+  paths: LocalPaths,
+  progress: (step: string) => void,
+): Promise<{ kubeconfig: string; alreadyRunning: boolean }> {
   return withLock(paths, async () => {
     if ((await localMeshStatus(paths)) === 'running' && existsSync(join(paths.run, 'ready'))) {
       return { kubeconfig: paths.kubeconfig, alreadyRunning: true };
@@ -195,7 +230,13 @@ async function emptyAsRoot(paths: LocalPaths): Promise<void> {
 /** MESH_HOME itself goes too where nothing else is in it and the mesh has made it. */
 function removeIfEmpty(home: string, paths: LocalPaths): void {
   if (home !== dirname(paths.run) || basename(paths.state) !== 'state') return;
-  if (existsSync(home) && readdirSync(home).length === 0) rmSync(home, { recursive: true });
+  if (!existsSync(home) || readdirSync(home).length > 0) return;
+  try {
+    rmdirSync(home);
+  } catch (error) {
+    // A file system may be mounted there: it was not the mesh that made the folder.
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+  }
 }
 
 function readIdentity(file: string): ProcessIdentity | undefined {

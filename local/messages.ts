@@ -7,6 +7,7 @@ export interface Publication {
   port: number;
   /** Service address and port inside the node's network. */
   address: string;
+  targetPort: number;
 }
 
 export interface Failure {

@@ -1,4 +1,6 @@
 /** The local mesh's objects as its controllers and pod runtime see them: the API's own door, without HTTP. */
+import type { ChildProcess } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
 import type { KubeObject, ResourceType, WatchEvent } from '../kube/types.ts';
 
 /** Thrown where a write lost against another: read again and retry. */
@@ -44,6 +46,27 @@ export interface Objects {
   event(about: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string): void;
 }
 
+/** A program that was started in a container, while somebody listens. */
+export interface ExecSession {
+  stdin: Writable | null;
+  stdout: Readable | null;
+  /** Null with a terminal: it has one output. */
+  stderr: Readable | null;
+  /** Exit code, after all output; null where a signal ended it. */
+  exited: Promise<number | null>;
+  kill(): void;
+  resize?(columns: number, rows: number): void;
+}
+
+/** The session of a program with pipes. */
+export function pipedSession(child: ChildProcess): ExecSession {
+  const exited = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve(code));
+  });
+  return { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, exited, kill: () => child.kill('SIGKILL') };
+}
+
 /** What the API server asks of the pod runtime. */
 export interface PodRuntime {
   /** File or stream with the log of a container; throws NotFound where there is none. */
@@ -56,6 +79,8 @@ export interface PodRuntime {
       tailLines?: number;
       previous?: boolean;
       sinceSeconds?: number;
+      sinceTime?: number;
+      limitBytes?: number;
       timestamps?: boolean;
     },
     signal: AbortSignal,
@@ -67,7 +92,7 @@ export interface PodRuntime {
     container: string,
     command: string[],
     options: { tty: boolean },
-  ): Promise<import('node:child_process').ChildProcess>;
+  ): Promise<ExecSession>;
   /** A connection to a port on the pod's loopback (or address). */
   connect(namespace: string, pod: string, port: number): Promise<import('node:stream').Duplex>;
 }

@@ -2,6 +2,7 @@
 import { createSocket } from 'node:dgram';
 import { getServers } from 'node:dns';
 import { connect, createServer, isIPv4, type Server } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { originalDestination } from '../proxy/net/original-destination.ts';
 import type { Publication } from './messages.ts';
 import { egressPort, nodeAddress } from './network/addresses.ts';
@@ -22,7 +23,7 @@ export function relayEgress(node: NodeThread): Promise<Server> {
   });
 }
 
-/** Keeps services of type LoadBalancer open on 127.0.0.1. */
+/** Keeps the ports of published services open on 127.0.0.1. */
 export class Publisher {
   readonly #node: NodeThread;
   readonly #open = new Map<string, { server: Server; publication: Publication }>();
@@ -36,17 +37,17 @@ export class Publisher {
     const wanted = new Map(publications.map((one) => [one.key, one]));
     for (const [key, { server, publication }] of this.#open) {
       const now = wanted.get(key);
-      if (now && now.port === publication.port && now.address === publication.address) continue;
+      if (now && isDeepStrictEqual(now, publication)) continue;
       server.close();
       this.#open.delete(key);
     }
     const problems: Record<string, string> = {};
     for (const publication of publications) {
       if (this.#open.has(publication.key)) continue;
-      const { key, port, address } = publication;
+      const { key, port, address, targetPort } = publication;
       const server = createServer({ allowHalfOpen: true }, (socket) => {
         socket.once('error', () => socket.destroy());
-        this.#node.connect(address, port).then(
+        this.#node.connect(address, targetPort).then(
           (inside) => relay(socket, inside),
           () => socket.resetAndDestroy(),
         );

@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { makeLog } from './log.ts';
 import type { Failure, FromDaemon, FromSupervisor, ToDaemon } from './messages.ts';
 import { nodeNetworkScript } from './network/node.ts';
 import { NodeThread } from './network/node-thread.ts';
@@ -31,9 +32,7 @@ function hangUp(): void {
   if (process.connected) process.disconnect?.();
 }
 
-function log(message: string): void {
-  process.stderr.write(`${new Date().toISOString()} supervisor: ${message}\n`);
-}
+const log = makeLog('supervisor');
 
 /** The process that keeps the node's namespaces; one of an earlier supervisor goes on serving. */
 async function nodeHolder(): Promise<ProcessIdentity> {
@@ -152,7 +151,7 @@ async function main(): Promise<void> {
       { stdio: ['ignore', output, output, api.fd, 'ipc'], cwd: '/' },
     );
     const identity = identify(child.pid!);
-    if (identity) replaceFile(join(run, 'daemon.json'), JSON.stringify(identity));
+    if (identity) record('daemon.json', identity);
     child.on('message', (message) => void hear(message as FromDaemon));
     child.once('exit', (code, name) => {
       if (stopping) return;
@@ -175,9 +174,24 @@ async function main(): Promise<void> {
     if (identity && signal(identity, 'SIGTERM') && !(await ended(identity, 3_000))) signal(identity, 'SIGKILL');
     process.exit(0);
   });
-  setInterval(() => boundLog(), 10_000);
+  setInterval(() => {
+    try {
+      boundLog();
+    } catch (error) {
+      log(`the log was not shortened: ${(error as Error).message}`);
+    }
+  }, 10_000);
   tell({ type: 'step', step: 'api' });
   start();
+}
+
+/** For a stop by another process. A disk that is full must not keep the daemon from running. */
+function record(name: string, identity: ProcessIdentity): void {
+  try {
+    replaceFile(join(run, name), JSON.stringify(identity));
+  } catch (error) {
+    log(`${name} was not written: ${(error as Error).message}`);
+  }
 }
 
 /** Two files of 10 MiB at most; both writers append, so emptying in place is safe. */

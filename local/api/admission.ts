@@ -1,4 +1,4 @@
-/** Calls the mutating webhooks that a new object falls under, in the order of their names. */
+/** Calls the webhooks that a write falls under: mutating ones in the order of their names, then all validating ones. */
 
 import { randomUUID } from 'node:crypto';
 import https from 'node:https';
@@ -10,80 +10,140 @@ import { matches } from '../controllers/workload.ts';
 import type { Objects } from '../objects.ts';
 import { StatusError } from './status-error.ts';
 
-const maxResponseBytes = 4 << 20;
+export const validatingWebhooks: ResourceType = {
+  group: 'admissionregistration.k8s.io',
+  version: 'v1',
+  kind: 'ValidatingWebhookConfiguration',
+  plural: 'validatingwebhookconfigurations',
+  namespaced: false,
+};
 
-function ruleFits(rule: Json, type: ResourceType): boolean {
+const maxResponseBytes = 4 << 20;
+/** What writes to these do is never asked about: a webhook must not keep itself from being taken away. */
+const exempt = new Set(['mutatingwebhookconfigurations', 'validatingwebhookconfigurations']);
+
+export interface Write {
+  operation: 'CREATE' | 'UPDATE' | 'DELETE';
+  type: ResourceType;
+  subresource?: string;
+  /** As it is to be stored; for DELETE as it is. */
+  object: KubeObject;
+  before?: KubeObject;
+  user: string;
+  dryRun: boolean;
+}
+
+function ruleFits(rule: Json, { type, operation, subresource }: Write): boolean {
   const fits = (list: string[], value: string) => list.includes('*') || list.includes(value);
+  const resource = subresource ? `${type.plural}/${subresource}` : type.plural;
+  const named = rule.resources.includes(resource) || rule.resources.includes(subresource ? '*/*' : '*');
   return (
-    fits(rule.operations, 'CREATE') &&
+    fits(rule.operations, operation) &&
     fits(rule.apiGroups, type.group) &&
     fits(rule.apiVersions, type.version) &&
-    fits(rule.resources, type.plural)
+    (named || (subresource !== undefined && rule.resources.includes(`${type.plural}/*`)))
   );
 }
 
 const selects = (selector: LabelSelector, object: KubeObject | undefined): boolean =>
   matches(selector ?? {}, object?.metadata.labels);
 
-/** The object after all webhooks; throws where one refuses, or fails under failurePolicy Fail. */
-export async function admit(
-  objects: Objects,
-  type: ResourceType,
-  object: KubeObject,
-  user: string,
-  log: (message: string) => void,
-): Promise<KubeObject> {
-  let current = object;
-  const configurations = objects
-    .list(resources.mutatingWebhooks)
-    .sort((a, b) => a.metadata.name!.localeCompare(b.metadata.name!));
+function webhooksFor(objects: Objects, kind: ResourceType, write: Write): Json[] {
+  if (exempt.has(write.type.plural)) return [];
+  const { type, object } = write;
   const namespace = type.namespaced ? objects.get(resources.namespaces, object.metadata.namespace!) : undefined;
-  for (const webhook of configurations.flatMap((configuration) => configuration.webhooks ?? [])) {
-    if (!webhook.rules?.some((rule: Json) => ruleFits(rule, type))) continue;
-    if ((namespace && !selects(webhook.namespaceSelector, namespace)) || !selects(webhook.objectSelector, current))
-      continue;
-    try {
-      current = await call(objects, webhook, type, current, user);
-    } catch (error) {
-      if (error instanceof StatusError) throw error;
-      const message = `failed calling webhook "${webhook.name}": ${(error as Error).message}`;
-      if (webhook.failurePolicy !== 'Ignore') throw new StatusError(500, 'InternalError', message);
-      log(`${message}; ignored, as its failurePolicy says`);
-    }
+  return objects
+    .list(kind)
+    .sort((a, b) => a.metadata.name!.localeCompare(b.metadata.name!))
+    .flatMap((configuration) => configuration.webhooks ?? [])
+    .filter(
+      (webhook: Json) =>
+        webhook.rules?.some((rule: Json) => ruleFits(rule, write)) &&
+        (!namespace || selects(webhook.namespaceSelector, namespace)),
+    );
+}
+
+/** Whether anybody is to be asked about a write. */
+export const isAdmitted = (objects: Objects, write: Write): boolean =>
+  [resources.mutatingWebhooks, validatingWebhooks].some((kind) => webhooksFor(objects, kind, write).length > 0);
+
+/** The object after all webhooks; throws where one refuses, or fails under failurePolicy Fail. */
+export async function admit(objects: Objects, write: Write, log: (message: string) => void): Promise<KubeObject> {
+  let current = write.object;
+  for (const webhook of webhooksFor(objects, resources.mutatingWebhooks, write)) {
+    if (!selects(webhook.objectSelector, current)) continue;
+    const answer = await ask(objects, webhook, { ...write, object: current }, log);
+    if (write.operation !== 'DELETE' && answer?.patch) current = patched(webhook, current, answer.patch, log);
   }
+  const last = { ...write, object: current };
+  const validating = webhooksFor(objects, validatingWebhooks, last).filter((one) =>
+    selects(one.objectSelector, current),
+  );
+  await Promise.all(validating.map((webhook) => ask(objects, webhook, last, log)));
   return current;
 }
 
-async function call(
-  objects: Objects,
-  webhook: Json,
-  type: ResourceType,
-  object: KubeObject,
-  user: string,
-): Promise<KubeObject> {
+/** A failure of the webhook itself, as its policy takes it. */
+function failed(webhook: Json, error: unknown, log: (message: string) => void): void {
+  if (error instanceof StatusError) throw error;
+  const message = `failed calling webhook "${webhook.name}": ${(error as Error).message}`;
+  if (webhook.failurePolicy !== 'Ignore')
+    throw new StatusError(500, 'InternalError', `Internal error occurred: ${message}`);
+  log(`${message}; ignored, as its failurePolicy says`);
+}
+
+function patched(webhook: Json, object: KubeObject, patch: string, log: (message: string) => void): KubeObject {
+  try {
+    const next = structuredClone(object);
+    const operations = JSON.parse(Buffer.from(patch, 'base64').toString()) as Operation[];
+    const problem = applyPatch(next, operations).find((error) => error);
+    if (problem) throw new Error(`its patch does not apply: ${problem.message}`);
+    return next;
+  } catch (error) {
+    failed(webhook, error, log);
+    return object;
+  }
+}
+
+/** The answer of a webhook that allows the write; undefined where it failed and may be ignored. */
+async function ask(objects: Objects, webhook: Json, write: Write, log: (message: string) => void): Promise<Json> {
+  try {
+    return await call(objects, webhook, write);
+  } catch (error) {
+    failed(webhook, error, log);
+    return undefined;
+  }
+}
+
+async function call(objects: Objects, webhook: Json, write: Write): Promise<Json> {
+  const { type, operation, subresource, object, before, user, dryRun } = write;
   const { service, url } = webhook.clientConfig;
   const stored = service && objects.get(resources.services, service.name, service.namespace);
   if (service && !stored) throw new Error(`service ${service.namespace}/${service.name} not found`);
   const name = service ? `${service.name}.${service.namespace}.svc` : new URL(url).hostname;
   const target = service ? `https://${stored.spec.clusterIP}:${service.port}${service.path ?? '/'}` : url;
   const uid = randomUUID();
+  const kind = { group: type.group, version: type.version, kind: type.kind };
+  const resource = { group: type.group, version: type.version, resource: type.plural };
+  const options = { CREATE: 'CreateOptions', UPDATE: 'UpdateOptions', DELETE: 'DeleteOptions' }[operation];
   const review = {
     apiVersion: 'admission.k8s.io/v1',
     kind: 'AdmissionReview',
     request: {
       uid,
-      kind: { group: type.group, version: type.version, kind: type.kind },
-      resource: { group: type.group, version: type.version, resource: type.plural },
-      requestKind: { group: type.group, version: type.version, kind: type.kind },
-      requestResource: { group: type.group, version: type.version, resource: type.plural },
+      kind,
+      resource,
+      ...(subresource ? { subResource: subresource } : {}),
+      requestKind: kind,
+      requestResource: resource,
       name: object.metadata.name ?? '',
       namespace: object.metadata.namespace,
-      operation: 'CREATE',
+      operation,
       userInfo: { username: user, groups: [] },
-      object,
-      oldObject: null,
-      dryRun: false,
-      options: { apiVersion: 'meta.k8s.io/v1', kind: 'CreateOptions' },
+      object: operation === 'DELETE' ? null : object,
+      oldObject: operation === 'DELETE' ? object : (before ?? null),
+      dryRun,
+      options: { apiVersion: 'meta.k8s.io/v1', kind: options },
     },
   };
   const ca = webhook.clientConfig.caBundle
@@ -92,23 +152,15 @@ async function call(
   const answer = JSON.parse(
     await post(target, name, ca, JSON.stringify(review), webhook.timeoutSeconds * 1000),
   ) as Json;
-  const response = answer.response;
+  const { response } = answer;
   if (response?.uid !== uid) throw new Error('the answer is not for this request');
-  if (!response.allowed) {
-    throw new StatusError(
-      response.status?.code ?? 403,
-      response.status?.reason ?? 'Forbidden',
-      `admission webhook "${webhook.name}" denied the request: ${response.status?.message ?? 'no reason given'}`,
-    );
-  }
-  if (!response.patch) return object;
-  const patched = structuredClone(object);
-  const problems = applyPatch(
-    patched,
-    JSON.parse(Buffer.from(response.patch, 'base64').toString()) as Operation[],
-  ).filter((error) => error);
-  if (problems.length > 0) throw new Error(`its patch does not apply: ${problems[0]!.message}`);
-  return patched;
+  if (response.allowed) return response;
+  const why = response.status?.message;
+  throw new StatusError(
+    response.status?.code ?? 403,
+    response.status?.reason ?? 'Forbidden',
+    `admission webhook "${webhook.name}" denied the request${why ? `: ${why}` : ' without explanation'}`,
+  );
 }
 
 function post(
@@ -144,7 +196,13 @@ function post(
         });
       },
     );
-    request.on('error', reject);
+    request.on('error', (error) =>
+      reject(
+        error.name === 'TimeoutError' || error.name === 'AbortError'
+          ? new Error(`no answer within ${timeoutMs / 1000} s`)
+          : error,
+      ),
+    );
     request.end(body);
   });
 }

@@ -1,5 +1,6 @@
 /** What Kubernetes fills in where a manifest is silent, for the kinds and fields that are used here. */
 import type { Json, KubeObject } from '../../kube/types.ts';
+import { establish } from './custom.ts';
 
 /** Sets a field that is absent. */
 function fill(object: Json, values: Record<string, Json>): void {
@@ -48,6 +49,21 @@ function template(spec: Json): void {
   if (spec.template) {
     fill(spec.template, { metadata: {} });
     podSpec(spec.template.spec);
+  }
+}
+
+function webhooks(configuration: KubeObject): void {
+  for (const webhook of configuration.webhooks ?? []) {
+    fill(webhook, {
+      failurePolicy: 'Fail',
+      matchPolicy: 'Equivalent',
+      timeoutSeconds: 10,
+      namespaceSelector: {},
+      objectSelector: {},
+    });
+    if (configuration.kind === 'MutatingWebhookConfiguration') fill(webhook, { reinvocationPolicy: 'Never' });
+    if (webhook.clientConfig?.service) fill(webhook.clientConfig.service, { port: 443 });
+    for (const rule of webhook.rules ?? []) fill(rule, { scope: '*' });
   }
 }
 
@@ -140,20 +156,9 @@ const rules: Record<string, (object: KubeObject) => void> = {
       delete secret.stringData;
     }
   },
-  MutatingWebhookConfiguration: (configuration) => {
-    for (const webhook of configuration.webhooks ?? []) {
-      fill(webhook, {
-        failurePolicy: 'Fail',
-        matchPolicy: 'Equivalent',
-        timeoutSeconds: 10,
-        reinvocationPolicy: 'Never',
-        namespaceSelector: {},
-        objectSelector: {},
-      });
-      if (webhook.clientConfig?.service) fill(webhook.clientConfig.service, { port: 443 });
-      for (const rule of webhook.rules ?? []) fill(rule, { scope: '*' });
-    }
-  },
+  CustomResourceDefinition: establish,
+  MutatingWebhookConfiguration: webhooks,
+  ValidatingWebhookConfiguration: webhooks,
 };
 
 const withSpec = new Set(['Pod', 'Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job', 'CronJob', 'Service']);

@@ -3,61 +3,64 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject, ResourceType, WatchEvent } from '../../kube/types.ts';
-import { matches } from '../controllers/workload.ts';
+import { foregroundFinalizer, matches } from '../controllers/workload.ts';
 import { Conflict, NotFound, type Objects, type Selector } from '../objects.ts';
 import type { Store } from '../store/store.ts';
-import { admit } from './admission.ts';
+import { admit, isAdmitted } from './admission.ts';
+import { customKind, hasStatus } from './custom.ts';
 import { applyDefaults, mountServiceAccount } from './defaults.ts';
+import { Events } from './events.ts';
+import { type AddressPlan, assignAddress, assignNodePorts, keepNodePorts } from './service-ports.ts';
 import { conflict, invalid, notFound, StatusError } from './status-error.ts';
+import { servedTypes } from './types.ts';
+import { checkName, conform, validate } from './validate.ts';
 
 export const typeKey = (type: ResourceType): string => (type.group ? `${type.plural}.${type.group}` : type.plural);
 const keyFor = (type: ResourceType, name: string, namespace: string | undefined): string =>
   type.namespaced ? `${namespace}/${name}` : name;
-const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
-const subdomain = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 const now = (): string => `${new Date().toISOString().slice(0, 19)}Z`;
 
-export interface RegistryOptions {
+/** The mesh's own controllers, as webhooks see them. */
+const ownUser = 'system:mesh-local';
+
+export interface RegistryOptions extends AddressPlan {
   store: Store;
   log: (message: string) => void;
-  /** First three numbers of service addresses are fixed; the network is /16: `10.96`. */
-  servicePrefix: string;
-  fixedServices: Record<string, string>;
 }
 
 export class Registry implements Objects {
   readonly #store: Store;
+  readonly #events: Events;
   readonly #options: RegistryOptions;
 
   constructor(options: RegistryOptions) {
     this.#store = options.store;
+    this.#events = new Events(options.store, options.log);
     this.#options = options;
   }
 
   get<T extends KubeObject>(type: ResourceType, name: string, namespace?: string): T | undefined {
-    return this.#store.get(typeKey(type), keyFor(type, name, namespace)) as T | undefined;
+    const stored = this.#store.get(typeKey(type), keyFor(type, name, namespace));
+    return stored && (asVersion(type, stored) as T);
   }
 
   list<T extends KubeObject>(type: ResourceType, selector: Selector = {}): T[] {
-    return (this.#store.list(typeKey(type)) as T[]).filter(
-      (object) =>
-        (!selector.namespace || object.metadata.namespace === selector.namespace) &&
-        (!selector.labels || matches({ matchLabels: selector.labels }, object.metadata.labels)),
-    );
+    return (this.#store.list(typeKey(type)) as T[])
+      .filter(
+        (object) =>
+          (!selector.namespace || object.metadata.namespace === selector.namespace) &&
+          (!selector.labels || matches({ matchLabels: selector.labels }, object.metadata.labels)),
+      )
+      .map((object) => asVersion(type, object) as T);
   }
 
-  async create<T extends KubeObject>(
-    type: ResourceType,
-    given: T,
-    user = 'system:mesh-local',
-    dryRun = false,
-  ): Promise<T> {
+  async create<T extends KubeObject>(type: ResourceType, given: T, user = ownUser, dryRun = false): Promise<T> {
     let object = structuredClone(given) as KubeObject;
     object.metadata ??= {};
     const { metadata } = object;
     if (!metadata.name && metadata.generateName)
       metadata.name = metadata.generateName + randomBytes(4).toString('hex').slice(0, 5);
-    this.#checkName(type, object);
+    checkName(type, object);
     if (this.get(type, metadata.name!, metadata.namespace)) {
       throw new StatusError(409, 'AlreadyExists', `${type.plural} "${metadata.name}" already exists`, {
         name: metadata.name,
@@ -80,12 +83,18 @@ export class Registry implements Objects {
     metadata.generation = 1;
     delete metadata.resourceVersion;
     delete metadata.deletionTimestamp;
+    const custom = customKind(this, type);
+    if (custom && hasStatus(custom)) delete object.status;
     applyDefaults(object);
-    object = await admit(this, type, object, user, this.#options.log);
+    object = await admit(this, { operation: 'CREATE', type, object, user, dryRun }, this.#options.log);
     applyDefaults(object);
     if (type.kind === 'Pod') this.#bindAccount(object);
-    if (type.kind === 'Service') this.#assignAddress(object);
-    this.#validate(type, object);
+    if (type.kind === 'Service') {
+      assignAddress(this, this.#options, object);
+      assignNodePorts(this, object);
+    }
+    if (custom) conform(type, custom, object);
+    validate(type, object);
     if (dryRun) return object as T;
     // Admission may have taken its time: another may have been quicker.
     if (this.get(type, metadata.name!, metadata.namespace))
@@ -94,11 +103,38 @@ export class Registry implements Objects {
   }
 
   async update<T extends KubeObject>(type: ResourceType, given: T): Promise<T> {
-    return this.replace(type, given, undefined, false);
+    return this.replace(type, given, undefined, { user: ownUser, dryRun: false });
   }
 
   /** A PUT, to the object or one subresource of it. Throws StatusError, Conflict, NotFound. */
-  replace<T extends KubeObject>(type: ResourceType, given: T, subresource: 'status' | undefined, dryRun: boolean): T {
+  async replace<T extends KubeObject>(
+    type: ResourceType,
+    given: T,
+    subresource: 'status' | undefined,
+    by: { user: string; dryRun: boolean },
+  ): Promise<T> {
+    const { stored, next } = this.#prepare(type, given, subresource);
+    if (same(next, stored)) return stored as T;
+    const write = { operation: 'UPDATE' as const, type, object: next, before: stored, ...by };
+    const asked = subresource ? { ...write, subresource } : write;
+    if (!isAdmitted(this, asked)) return by.dryRun ? (next as T) : this.#put(type, next);
+    const admitted = await admit(this, asked, this.#options.log);
+    // The webhooks took their time: what they have seen must still be what is stored.
+    const version = stored.metadata.resourceVersion!;
+    const final = this.#prepare(
+      type,
+      { ...admitted, metadata: { ...admitted.metadata, resourceVersion: version } } as T,
+      subresource,
+    );
+    return by.dryRun ? (final.next as T) : this.#put(type, final.next);
+  }
+
+  /** What is stored, and what would be. */
+  #prepare(
+    type: ResourceType,
+    given: KubeObject,
+    subresource: 'status' | undefined,
+  ): { stored: KubeObject; next: KubeObject } {
     const { name, namespace } = given.metadata;
     const stored = this.get(type, name!, namespace);
     if (!stored)
@@ -110,8 +146,13 @@ export class Registry implements Objects {
       });
     if (given.metadata.uid && given.metadata.uid !== stored.metadata.uid) throw conflict(type.plural, name!);
     let next: KubeObject;
-    if (subresource === 'status') next = { ...stored, status: structuredClone(given.status) };
-    else {
+    const custom = customKind(this, type);
+    const apart = custom ? hasStatus(custom) : stored.status !== undefined && type.kind !== 'Event';
+    if (subresource === 'status') {
+      if (custom && !apart) throw notFound(`${type.plural}/status`, name!);
+      next = { ...structuredClone(stored), status: structuredClone(given.status) };
+      if (custom) conform(type, custom, next);
+    } else {
       next = structuredClone(given) as KubeObject;
       const { uid, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds, generation } = stored.metadata;
       next.metadata = {
@@ -123,31 +164,39 @@ export class Registry implements Objects {
           ? { deletionTimestamp, ...(deletionGracePeriodSeconds === undefined ? {} : { deletionGracePeriodSeconds }) }
           : {}),
       };
+      if (apart) {
+        delete next.status;
+        if (stored.status !== undefined) next.status = structuredClone(stored.status);
+      }
       applyDefaults(next);
-      if (stored.status !== undefined && type.kind !== 'Event') next.status = stored.status;
+      if (custom) conform(type, custom, next);
       if (type.kind === 'Service') {
         const { clusterIP, clusterIPs } = stored.spec;
         if (next.spec.clusterIP && clusterIP && next.spec.clusterIP !== clusterIP)
           throw invalid('Service', name!, 'spec.clusterIP', 'field is immutable');
         if (next.spec.type !== 'ExternalName') Object.assign(next.spec, { clusterIP, clusterIPs });
+        keepNodePorts(next, stored);
+        assignNodePorts(this, next);
       }
-      this.#validate(type, next);
+      validate(type, next);
       const fixed = ['Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job'].includes(type.kind);
       if (fixed && !isDeepStrictEqual(next.spec.selector, structuredClone(stored.spec.selector)))
         throw invalid(type.kind, name!, 'spec.selector', 'field is immutable');
-      if (JSON.stringify(next.spec) !== JSON.stringify(stored.spec)) next.metadata.generation = (generation ?? 0) + 1;
+      const counted = custom
+        ? contentOf(next, apart) !== contentOf(stored, apart)
+        : !isDeepStrictEqual(next.spec, structuredClone(stored.spec));
+      if (counted) next.metadata.generation = (generation ?? 0) + 1;
     }
-    if (same(next, stored)) return stored as T;
-    if (dryRun) return next as T;
-    if (
-      next.metadata.deletionTimestamp &&
-      !next.metadata.finalizers?.length &&
-      type.kind !== 'Pod' &&
-      type.kind !== 'Namespace'
-    ) {
-      return this.#store.remove(typeKey(type), keyFor(type, name!, namespace)) as T;
-    }
-    return this.#store.put(typeKey(type), keyFor(type, name!, namespace), next) as T;
+    return { stored, next };
+  }
+
+  /** Stores an object, or takes it out where it was only waiting for its last finalizer. */
+  #put<T extends KubeObject>(type: ResourceType, next: KubeObject): T {
+    const { name, namespace, deletionTimestamp, finalizers } = next.metadata;
+    const key = keyFor(type, name!, namespace);
+    if (deletionTimestamp && !finalizers?.length && type.kind !== 'Pod' && type.kind !== 'Namespace')
+      return this.#store.remove(typeKey(type), key) as T;
+    return this.#store.put(typeKey(type), key, next) as T;
   }
 
   async updateStatus<T extends KubeObject>(
@@ -167,11 +216,18 @@ export class Registry implements Objects {
     type: ResourceType,
     name: string,
     namespace?: string,
-    options: { gracePeriodSeconds?: number; propagation?: 'Foreground' | 'Background' | 'Orphan' } = {},
+    options: DeleteOptions = {},
+    user = ownUser,
   ): Promise<void> {
     const stored = this.get(type, name, namespace);
     if (!stored) return;
+    const write = { operation: 'DELETE' as const, type, object: stored, user, dryRun: false };
+    if (isAdmitted(this, write)) await admit(this, write, this.#options.log);
     const key = keyFor(type, name, namespace);
+    if (type.kind === 'CustomResourceDefinition') await this.#deleteAll(stored);
+    if (options.propagation === 'Orphan') this.#letGo(stored);
+    if (options.propagation === 'Foreground' && this.#dependents(stored).some(({ blocks }) => blocks))
+      return this.#waitForDependents(type, key, stored);
     const lives = type.kind === 'Pod' || type.kind === 'Namespace' || (stored.metadata.finalizers?.length ?? 0) > 0;
     if (!lives || (type.kind === 'Pod' && !stored.spec.nodeName)) {
       this.#store.remove(typeKey(type), key);
@@ -191,6 +247,49 @@ export class Registry implements Objects {
     });
   }
 
+  /** With a definition go its objects. */
+  async #deleteAll(definition: KubeObject): Promise<void> {
+    const custom = servedTypes(this).find(
+      (type) => type.group === definition.spec.group && type.plural === definition.spec.names.plural,
+    );
+    if (!custom) return;
+    // Nobody can serve their finalizers any more.
+    for (const object of this.list(custom)) await this.remove(custom, object.metadata.name!, object.metadata.namespace);
+  }
+
+  /** Every object that names this one as an owner, and whether it holds up a foreground deletion. */
+  #dependents(owner: KubeObject): { type: ResourceType; object: KubeObject; blocks: boolean }[] {
+    const uid = owner.metadata.uid!;
+    return servedTypes(this).flatMap((type) =>
+      this.list(type).flatMap((object) => {
+        const reference = object.metadata.ownerReferences?.find((one) => one.uid === uid);
+        return reference ? [{ type, object, blocks: reference.blockOwnerDeletion === true }] : [];
+      }),
+    );
+  }
+
+  /** Dependents stay without their owner. */
+  #letGo(owner: KubeObject): void {
+    for (const { type, object } of this.#dependents(owner)) {
+      const { name, namespace, ownerReferences = [] } = object.metadata;
+      const left = ownerReferences.filter((one) => one.uid !== owner.metadata.uid);
+      const metadata = { ...object.metadata, ownerReferences: left };
+      this.#store.put(typeKey(type), keyFor(type, name!, namespace), { ...object, metadata });
+    }
+  }
+
+  /** The garbage collector deletes what depends on it, then takes the finalizer away. */
+  #waitForDependents(type: ResourceType, key: string, stored: KubeObject): void {
+    const { finalizers = [], deletionTimestamp } = stored.metadata;
+    if (finalizers.includes(foregroundFinalizer)) return;
+    const metadata = {
+      ...stored.metadata,
+      finalizers: [...finalizers, foregroundFinalizer],
+      deletionTimestamp: deletionTimestamp ?? now(),
+    };
+    this.#store.put(typeKey(type), key, { ...stored, metadata });
+  }
+
   async remove(type: ResourceType, name: string, namespace?: string, uid?: string): Promise<void> {
     const stored = this.get(type, name, namespace);
     if (stored && (!uid || stored.metadata.uid === uid))
@@ -206,115 +305,7 @@ export class Registry implements Objects {
   }
 
   event(about: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string): void {
-    const namespace = about.metadata.namespace ?? 'default';
-    const same = this.list(resources.events, { namespace }).find(
-      (event) =>
-        event.involvedObject?.uid === about.metadata.uid && event.reason === reason && event.message === message,
-    );
-    const time = now();
-    if (same) {
-      this.#store.put('events', `${namespace}/${same.metadata.name}`, {
-        ...same,
-        count: (same.count ?? 1) + 1,
-        lastTimestamp: time,
-      });
-      return;
-    }
-    if (!this.get(resources.namespaces, namespace)) return;
-    const name = `${about.metadata.name}.${randomBytes(8).toString('hex')}`;
-    this.#store.put('events', `${namespace}/${name}`, {
-      apiVersion: 'v1',
-      kind: 'Event',
-      metadata: { name, namespace, uid: randomUUID(), creationTimestamp: time },
-      involvedObject: {
-        apiVersion: about.apiVersion,
-        kind: about.kind,
-        name: about.metadata.name,
-        namespace: about.metadata.namespace,
-        uid: about.metadata.uid,
-      },
-      type,
-      reason,
-      message,
-      count: 1,
-      firstTimestamp: time,
-      lastTimestamp: time,
-      source: { component: 'mesh-local' },
-      reportingComponent: 'mesh-local',
-      reportingInstance: 'local',
-    });
-    this.#trimEvents();
-  }
-
-  /** Events are many and soon stale: the newest thousand are kept. */
-  #trimEvents(): void {
-    const events = this.#store.list('events');
-    if (events.length <= 1100) return;
-    events.sort((a, b) => Number(a.metadata.resourceVersion) - Number(b.metadata.resourceVersion));
-    for (const event of events.slice(0, events.length - 1000))
-      this.#store.remove('events', `${event.metadata.namespace}/${event.metadata.name}`);
-  }
-
-  #checkName(type: ResourceType, object: KubeObject): void {
-    const { name } = object.metadata;
-    if (!name) throw invalid(type.kind, '', 'metadata.name', 'Required value: name or generateName is required');
-    const strict = type.kind === 'Service' || type.kind === 'Namespace';
-    const rbac = type.group === 'rbac.authorization.k8s.io';
-    if (!rbac && (name.length > (strict ? 63 : 253) || !(strict ? label : subdomain).test(name))) {
-      throw invalid(
-        type.kind,
-        name,
-        'metadata.name',
-        `Invalid value: "${name}": a lowercase RFC 1123 ${strict ? 'label' : 'subdomain'} must consist of lower case alphanumeric characters, '-'${strict ? '' : " or '.'"}, and must start and end with an alphanumeric character`,
-      );
-    }
-    if (type.namespaced && !object.metadata.namespace)
-      throw invalid(type.kind, name, 'metadata.namespace', 'Required value');
-  }
-
-  #validate(type: ResourceType, object: KubeObject): void {
-    const name = object.metadata.name!;
-    const template = ['Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet'].includes(type.kind);
-    if (template) {
-      if (!object.spec?.template?.spec) throw invalid(type.kind, name, 'spec.template', 'Required value');
-      if (!object.spec.selector) throw invalid(type.kind, name, 'spec.selector', 'Required value');
-      if (!matches(object.spec.selector, object.spec.template.metadata?.labels))
-        throw invalid(
-          type.kind,
-          name,
-          'spec.template.metadata.labels',
-          'Invalid value: `selector` does not match template `labels`',
-        );
-    }
-    if (type.kind === 'Job' && !object.spec?.template?.spec)
-      throw invalid(type.kind, name, 'spec.template', 'Required value');
-    if (type.kind === 'CronJob' && !(object.spec?.schedule && object.spec.jobTemplate?.spec?.template?.spec))
-      throw invalid(type.kind, name, 'spec.schedule, spec.jobTemplate', 'Required value');
-    const pod = type.kind === 'Pod' ? object.spec : template ? object.spec.template.spec : undefined;
-    if (pod) {
-      if (!pod.containers?.length)
-        throw invalid(
-          type.kind,
-          name,
-          type.kind === 'Pod' ? 'spec.containers' : 'spec.template.spec.containers',
-          'Required value',
-        );
-      const seen = new Set<string>();
-      for (const container of [...(pod.initContainers ?? []), ...pod.containers]) {
-        if (!container.name) throw invalid(type.kind, name, 'spec.containers[].name', 'Required value');
-        if (seen.has(container.name))
-          throw invalid(type.kind, name, 'spec.containers[].name', `Duplicate value: "${container.name}"`);
-        seen.add(container.name);
-      }
-    }
-    if (
-      type.kind === 'Service' &&
-      object.spec?.type !== 'ExternalName' &&
-      object.spec?.clusterIP !== 'None' &&
-      !object.spec?.ports?.length
-    ) {
-      throw invalid('Service', name, 'spec.ports', 'Required value');
-    }
+    this.#events.record(about, type, reason, message);
   }
 
   #bindAccount(pod: KubeObject): void {
@@ -329,24 +320,22 @@ export class Registry implements Objects {
     }
     mountServiceAccount(pod, account?.automountServiceAccountToken ?? true);
   }
+}
 
-  #assignAddress(service: KubeObject): void {
-    const { spec } = service;
-    if (spec.type === 'ExternalName' || spec.clusterIP === 'None') return;
-    const taken = new Set([
-      ...this.list(resources.services).map((other) => other.spec.clusterIP),
-      ...Object.values(this.#options.fixedServices),
-    ]);
-    let address =
-      spec.clusterIP ?? this.#options.fixedServices[`${service.metadata.namespace}/${service.metadata.name}`];
-    if (!address) {
-      do
-        address = `${this.#options.servicePrefix}.${1 + Math.floor(Math.random() * 254)}.${1 + Math.floor(Math.random() * 254)}`;
-      while (taken.has(address));
-    }
-    spec.clusterIP = address;
-    spec.clusterIPs = [address];
-  }
+type DeleteOptions = NonNullable<Parameters<Objects['delete']>[3]>;
+
+/** What the generation of a custom object counts changes of: all but metadata, and status where that is apart. */
+function contentOf(
+  { metadata: _metadata, apiVersion: _version, status, ...content }: KubeObject,
+  apart: boolean,
+): string {
+  return JSON.stringify(apart ? content : { ...content, status });
+}
+
+/** An object in the version that is asked for; versions of one custom type differ in nothing but the name. */
+function asVersion(type: ResourceType, object: KubeObject): KubeObject {
+  const apiVersion = type.group ? `${type.group}/${type.version}` : type.version;
+  return object.apiVersion === apiVersion ? object : { ...object, apiVersion };
 }
 
 /** Whether two objects differ in nothing but their version. */

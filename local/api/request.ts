@@ -1,13 +1,13 @@
 /** One API call, taken apart: what it is about and what it asks for. */
 import type { IncomingMessage } from 'node:http';
-import type { ResourceType } from '../../kube/types.ts';
 import type { User } from './access.ts';
 import { decodeProtobuf } from './protobuf.ts';
 import { badRequest, StatusError } from './status-error.ts';
+import type { ServedType } from './types.ts';
 
 export interface ApiRequest {
   method: string;
-  type: ResourceType;
+  type: ServedType;
   /** Empty where the call is not about one namespace. */
   namespace: string;
   /** Empty for a collection. */

@@ -4,26 +4,19 @@ import type { Json, KubeObject } from '../../kube/types.ts';
 import { Conflict, NotFound } from '../objects.ts';
 import type { Access } from './access.ts';
 import { applyConfiguration, recordUpdate } from './apply.ts';
+import { scalePaths, unknownFields } from './custom.ts';
+import { evict } from './evict.ts';
+import { listFor } from './list.ts';
 import { jsonPatch, mergePatch, strategicPatch } from './patch.ts';
 import type { Registry } from './registry.ts';
 import type { ApiRequest } from './request.ts';
-import { type Filter, fieldFilter, labelFilter } from './selectors.ts';
 import { badRequest, notFound, StatusError } from './status-error.ts';
 
 export interface Answer {
   status: number;
   body: object;
-}
-
-export function filterOf(query: URLSearchParams): Filter {
-  const labels = labelFilter(query.get('labelSelector') ?? '');
-  const fields = fieldFilter(query.get('fieldSelector') ?? '');
-  return (object) => labels(object) && fields(object);
-}
-
-export function listFor(registry: Registry, request: ApiRequest): KubeObject[] {
-  const filter = filterOf(request.query);
-  return registry.list(request.type, request.namespace ? { namespace: request.namespace } : {}).filter(filter);
+  /** Said to the client beside the answer. */
+  warnings?: string[];
 }
 
 export class Rest {
@@ -38,7 +31,7 @@ export class Rest {
   get(request: ApiRequest): KubeObject {
     const object = this.#registry.get(request.type, request.name, request.namespace);
     if (!object) throw notFound(request.type.plural, request.name);
-    return request.subresource === 'scale' ? scaleOf(object) : object;
+    return request.subresource === 'scale' ? scaleOf(object, request) : object;
   }
 
   async create(request: ApiRequest, body: Json): Promise<Answer> {
@@ -47,20 +40,17 @@ export class Rest {
     if (type.plural === 'serviceaccounts' && subresource === 'token')
       return { status: 201, body: await this.#token(request, body) };
     if (type.plural === 'pods' && subresource === 'eviction') {
-      await this.#registry.delete(
-        type,
-        this.get({ ...request, subresource: '' }).metadata.name!,
-        request.namespace,
-        body?.deleteOptions ?? {},
-      );
+      const pod = this.get({ ...request, subresource: '' });
+      await evict(this.#registry, pod, body?.deleteOptions, isDry(request));
       return { status: 201, body: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success' } };
     }
     if (request.name) throw new StatusError(405, 'MethodNotAllowed', 'POST goes to a collection');
     if (!body?.kind) throw badRequest('the body has no kind');
     if (body.kind !== type.kind) throw badRequest(`the body is a ${body.kind}, the path is of ${type.kind}`);
+    const warnings = checkFields(request, body);
     const given = inNamespace(request, body);
     recordUpdate(undefined, given, managerOf(request));
-    return { status: 201, body: await this.#registry.create(type, given, request.user.name, isDry(request)) };
+    return { status: 201, body: await this.#registry.create(type, given, request.user.name, isDry(request)), warnings };
   }
 
   async update(request: ApiRequest, body: Json): Promise<Answer> {
@@ -70,8 +60,9 @@ export class Rest {
     if (given.metadata.name !== request.name)
       throw badRequest(`the name of the object (${given.metadata.name}) is not the one of the path (${request.name})`);
     const stored = this.#registry.get(request.type, request.name, request.namespace);
+    const warnings = checkFields(request, body);
     if (stored && request.subresource !== 'status') recordUpdate(stored, given, managerOf(request));
-    return { status: 200, body: this.#write(request, given) };
+    return { status: 200, body: await this.#write(request, given), warnings };
   }
 
   async patch(request: ApiRequest, body: Json): Promise<Answer> {
@@ -79,7 +70,7 @@ export class Rest {
     if (kind === 'application/apply-patch+yaml') return this.#apply(request, body);
     for (let tries = 0; ; tries++) {
       const stored = this.get({ ...request, subresource: '' });
-      const from = request.subresource === 'scale' ? scaleOf(stored) : stored;
+      const from = request.subresource === 'scale' ? scaleOf(stored, request) : stored;
       const patch = {
         'application/json-patch+json': jsonPatch,
         'application/merge-patch+json': mergePatch,
@@ -91,11 +82,12 @@ export class Rest {
       if (request.subresource === 'scale') return this.#scale(request, next.spec?.replicas);
       if (next.metadata.name !== stored.metadata.name || next.kind !== stored.kind)
         throw badRequest('a patch may not change name or kind');
+      const warnings = checkFields(request, next, stored);
       if (request.subresource !== 'status') recordUpdate(stored, next, managerOf(request));
       // Where the patch itself names no version, another writer between read and write is no conflict.
       const versioned = body?.metadata?.resourceVersion !== undefined;
       try {
-        return { status: 200, body: this.#write(request, next) };
+        return { status: 200, body: await this.#write(request, next), warnings };
       } catch (error) {
         if (!(error instanceof Conflict) || versioned || tries >= 5) throw error;
       }
@@ -115,7 +107,7 @@ export class Rest {
       const items = listFor(this.#registry, request);
       if (!isDry(request))
         for (const item of items)
-          await this.#registry.delete(type, item.metadata.name!, item.metadata.namespace, options);
+          await this.#registry.delete(type, item.metadata.name!, item.metadata.namespace, options, request.user.name);
       return { status: 200, body: { kind: `${type.kind}List`, apiVersion: 'v1', metadata: {}, items } };
     }
     const stored = this.get({ ...request, subresource: '' });
@@ -126,7 +118,8 @@ export class Rest {
         'Conflict',
         `the uid of ${type.plural} "${request.name}" is ${stored.metadata.uid}, not ${expected}`,
       );
-    if (!isDry(request)) await this.#registry.delete(type, request.name, stored.metadata.namespace, options);
+    if (!isDry(request))
+      await this.#registry.delete(type, request.name, stored.metadata.namespace, options, request.user.name);
     const left = this.#registry.get(type, request.name, request.namespace);
     if (left && !isDry(request)) return { status: 200, body: left };
     return {
@@ -147,6 +140,7 @@ export class Rest {
     if (!body?.kind || !body.metadata) throw badRequest('the body is no object');
     const applied = inNamespace(request, body);
     if (applied.metadata.name !== request.name) throw badRequest('the name of the object is not the one of the path');
+    const warnings = checkFields(request, body);
     const force = request.query.get('force') === 'true';
     for (let tries = 0; ; tries++) {
       const live = this.#registry.get(request.type, request.name, request.namespace);
@@ -156,8 +150,9 @@ export class Rest {
           return {
             status: 201,
             body: await this.#registry.create(request.type, next, request.user.name, isDry(request)),
+            warnings,
           };
-        return { status: 200, body: this.#write({ ...request, subresource: request.subresource }, next) };
+        return { status: 200, body: await this.#write(request, next), warnings };
       } catch (error) {
         const lost =
           error instanceof Conflict || (error instanceof StatusError && error.status.reason === 'AlreadyExists');
@@ -166,14 +161,13 @@ export class Rest {
     }
   }
 
-  #write(request: ApiRequest, object: KubeObject): KubeObject {
+  async #write(request: ApiRequest, object: KubeObject): Promise<KubeObject> {
+    const part = request.subresource === 'status' ? 'status' : undefined;
     try {
-      return this.#registry.replace(
-        request.type,
-        object,
-        request.subresource === 'status' ? 'status' : undefined,
-        isDry(request),
-      );
+      return await this.#registry.replace(request.type, object, part, {
+        user: request.user.name,
+        dryRun: isDry(request),
+      });
     } catch (error) {
       if (error instanceof NotFound) throw notFound(request.type.plural, request.name);
       throw error;
@@ -184,9 +178,11 @@ export class Rest {
     if (typeof replicas !== 'number' || replicas < 0) throw badRequest('spec.replicas must be a number of at least 0');
     const stored = this.get({ ...request, subresource: '' });
     const next = structuredClone(stored) as KubeObject;
-    next.spec.replicas = replicas;
+    const steps = pathsOf(request).replicas;
+    const last = steps.at(-1)!;
+    steps.slice(0, -1).reduce((value: Json, step) => (value[step] ??= {}), next)[last] = replicas;
     recordUpdate(stored, next, managerOf(request));
-    return { status: 200, body: scaleOf(this.#write({ ...request, subresource: '' }, next)) };
+    return { status: 200, body: scaleOf(await this.#write({ ...request, subresource: '' }, next), request) };
   }
 
   async #token(request: ApiRequest, body: Json): Promise<object> {
@@ -254,6 +250,18 @@ function fail(error: Error): never {
   throw error;
 }
 
+/** Fields that no schema knows, as `fieldValidation` says: refused, told about, or let pass. */
+function checkFields({ type, query }: ApiRequest, object: KubeObject, before?: KubeObject): string[] {
+  const mode = query.get('fieldValidation') ?? 'Warn';
+  if (!type.custom || mode === 'Ignore') return [];
+  const known = new Set(before ? unknownFields(type.custom, before) : []);
+  const texts = unknownFields(type.custom, object)
+    .filter((field) => !known.has(field))
+    .map((field) => `unknown field "${field}"`);
+  if (texts.length > 0 && mode === 'Strict') throw badRequest(`strict decoding error: ${texts.join(', ')}`);
+  return texts;
+}
+
 const isDry = (request: ApiRequest): boolean => request.query.get('dryRun') === 'All';
 
 function managerOf(request: ApiRequest): string {
@@ -274,8 +282,18 @@ function inNamespace(request: ApiRequest, body: Json): KubeObject {
   return object;
 }
 
-function scaleOf(object: KubeObject): KubeObject {
-  const selector = Object.entries<string>(object.spec.selector?.matchLabels ?? {}).map(
+const builtIn = { replicas: ['spec', 'replicas'], status: ['status', 'replicas'], selector: [] };
+
+function pathsOf({ type }: ApiRequest): { replicas: string[]; status: string[]; selector: string[] } {
+  const paths = type.custom ? scalePaths(type.custom) : builtIn;
+  if (!paths) throw notFound(`${type.plural}/scale`, type.plural);
+  return paths;
+}
+
+function scaleOf(object: KubeObject, request: ApiRequest): KubeObject {
+  const paths = pathsOf(request);
+  const at = (steps: string[]): Json => steps.reduce((value: Json, step) => value?.[step], object);
+  const labels = Object.entries<string>(object.spec?.selector?.matchLabels ?? {}).map(
     ([key, value]) => `${key}=${value}`,
   );
   const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
@@ -284,12 +302,15 @@ function scaleOf(object: KubeObject): KubeObject {
     kind: 'Scale',
     metadata: {
       name: name!,
-      namespace: namespace!,
+      ...(namespace === undefined ? {} : { namespace }),
       uid: uid!,
       resourceVersion: resourceVersion!,
       creationTimestamp: creationTimestamp!,
     },
-    spec: { replicas: object.spec.replicas ?? 1 },
-    status: { replicas: object.status?.replicas ?? 0, selector: selector.join(',') },
+    spec: { replicas: at(paths.replicas) ?? (request.type.custom ? 0 : 1) },
+    status: {
+      replicas: at(paths.status) ?? 0,
+      selector: paths.selector.length > 0 ? (at(paths.selector) ?? '') : labels.join(','),
+    },
   };
 }

@@ -145,7 +145,12 @@ test.each(['Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet'])('a %s withou
 });
 
 /** A webhook on loopback behind a service of that address, answering as `answer` says. */
-async function webhook(answer: (review: Json) => object, failurePolicy: string): Promise<() => void> {
+async function webhook(
+  answer: (review: Json) => object | undefined,
+  failurePolicy: string,
+  options: { kind?: string; operations?: string[]; timeoutSeconds?: number } = {},
+): Promise<() => void> {
+  const { kind = 'MutatingWebhookConfiguration', operations = ['CREATE'], timeoutSeconds = 10 } = options;
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const certificate = makeCertificate({
     subject: 'hook',
@@ -161,7 +166,8 @@ async function webhook(answer: (review: Json) => object, failurePolicy: string):
     request.on('data', (chunk: Buffer) => (text += chunk));
     request.on('end', () => {
       const review = JSON.parse(text) as Json;
-      response.end(JSON.stringify({ ...review, response: { uid: review.request.uid, ...answer(review) } }));
+      const given = answer(review);
+      if (given) response.end(JSON.stringify({ ...review, response: { uid: review.request.uid, ...given } }));
     });
   });
   await new Promise<void>((resolve) => hook.listen(0, '127.0.0.1', resolve));
@@ -172,24 +178,28 @@ async function webhook(answer: (review: Json) => object, failurePolicy: string):
     metadata: { name: 'hook', namespace: 'default' },
     spec: { clusterIP: '127.0.0.1', ports: [{ port: address.port }] },
   });
-  await server.objects.create(resources.mutatingWebhooks, {
+  await call('POST', `/apis/admissionregistration.k8s.io/v1/${kind.toLowerCase()}s`, {
     apiVersion: 'admissionregistration.k8s.io/v1',
-    kind: 'MutatingWebhookConfiguration',
+    kind,
     metadata: { name: 'hook' },
     webhooks: [
       {
         name: 'hook.mesh.dev',
         failurePolicy,
+        timeoutSeconds,
         clientConfig: {
           service: { name: 'hook', namespace: 'default', port: address.port, path: '/mutate' },
           caBundle: Buffer.from(certificate).toString('base64'),
         },
-        rules: [{ operations: ['CREATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['configmaps'] }],
+        rules: [{ operations, apiGroups: [''], apiVersions: ['v1'], resources: ['configmaps'] }],
         objectSelector: { matchExpressions: [{ key: 'skip', operator: 'DoesNotExist' }] },
       },
     ],
   });
-  return () => hook.close();
+  return () => {
+    hook.close();
+    hook.closeAllConnections();
+  };
 }
 
 test('a webhook changes what it selects, by a JSON patch', async () => {
@@ -208,4 +218,171 @@ test('a webhook that refuses, and one that is gone under failurePolicy Fail, sto
   const failed = await call('POST', maps, map('a'));
   expect([failed.status, failed.lines[0].message]).toEqual([500, expect.stringContaining('failed calling webhook')]);
   expect(server.objects.get(resources.configMaps, 'a', 'default')).toBeUndefined();
+});
+
+const definition = {
+  apiVersion: 'apiextensions.k8s.io/v1',
+  kind: 'CustomResourceDefinition',
+  metadata: { name: 'birds.example.org' },
+  spec: {
+    group: 'example.org',
+    scope: 'Namespaced',
+    names: { plural: 'birds', kind: 'Bird', shortNames: ['bd'] },
+    versions: ['v1', 'v2'].map((name) => ({
+      name,
+      served: true,
+      storage: name === 'v1',
+      subresources: { status: {}, scale: { specReplicasPath: '.spec.count', statusReplicasPath: '.status.count' } },
+      additionalPrinterColumns: [{ name: 'Count', type: 'integer', jsonPath: '.spec.count' }],
+      schema: {
+        openAPIV3Schema: {
+          type: 'object',
+          properties: {
+            spec: {
+              type: 'object',
+              required: ['count'],
+              properties: { count: { type: 'integer', maximum: 5 }, color: { type: 'string', default: 'red' } },
+            },
+            status: { type: 'object', properties: { count: { type: 'integer' } } },
+          },
+        },
+      },
+    })),
+  },
+};
+const definitions = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
+const birds = '/apis/example.org/v1/namespaces/default/birds';
+const bird = (spec: object) => ({ apiVersion: 'example.org/v1', kind: 'Bird', metadata: { name: 'a' }, spec });
+const merge = { 'content-type': 'application/merge-patch+json' };
+
+test('a definition is established at once; its objects are checked, completed, scaled and shown as it says', async () => {
+  const made = (await call('POST', definitions, definition)).lines[0];
+  expect(made.status.conditions.map((one: Json) => `${one.type} ${one.status}`)).toEqual([
+    'NamesAccepted True',
+    'Established True',
+  ]);
+  const wrong = await call('POST', birds, bird({ count: 'many' }));
+  expect([wrong.status, wrong.lines[0].details.causes[0].field]).toEqual([422, 'spec.count']);
+  const unknown = await call('POST', `${birds}?fieldValidation=Strict`, bird({ count: 1, typo: 1 }));
+  expect([unknown.status, unknown.lines[0].message]).toEqual([400, 'strict decoding error: unknown field "spec.typo"']);
+  expect((await call('POST', birds, bird({ count: 1, typo: 1 }))).lines[0].spec).toEqual({ count: 1, color: 'red' });
+
+  await call('PATCH', `${birds}/a`, { status: { count: 3 } }, merge);
+  expect((await call('GET', `${birds}/a`)).lines[0].status).toBeUndefined();
+  await call('PATCH', `${birds}/a/status`, { status: { count: 3 }, spec: { count: 5 } }, merge);
+  const stored = (await call('GET', `${birds}/a`)).lines[0];
+  expect([stored.status, stored.spec.count, stored.metadata.generation]).toEqual([{ count: 3 }, 1, 1]);
+  await call('PATCH', `${birds}/a/scale`, { spec: { replicas: 4 } }, merge);
+  const scale = (await call('GET', `${birds}/a/scale`)).lines[0];
+  expect([scale.spec.replicas, scale.status.replicas]).toEqual([4, 3]);
+
+  const table = await call('GET', birds, undefined, { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io' });
+  expect(table.lines[0].rows[0].cells).toEqual(['a', 4]);
+  const other = (await call('GET', `${birds.replace('v1', 'v2')}/a`)).lines[0];
+  expect(other.apiVersion).toBe('example.org/v2');
+  await call('DELETE', `${definitions}/birds.example.org`);
+  expect((await call('GET', birds)).status).toBe(404);
+  await call('POST', definitions, definition);
+  expect((await call('GET', birds)).lines[0].items).toEqual([]);
+});
+
+test('a list comes in the order of its names, in as many parts as asked for', async () => {
+  for (const name of ['c', 'a', 'b']) await server.objects.create(resources.configMaps, map(name));
+  const first = (await call('GET', `${maps}?limit=2`)).lines[0];
+  expect(first.items.map((one: Json) => one.metadata.name)).toEqual(['a', 'b']);
+  expect(first.metadata.remainingItemCount).toBe(1);
+  const rest = (await call('GET', `${maps}?limit=2&continue=${first.metadata.continue}`)).lines[0];
+  expect([rest.items.map((one: Json) => one.metadata.name), rest.metadata.continue]).toEqual([['c'], undefined]);
+  expect((await call('GET', `${maps}?limit=2&continue=nonsense`)).status).toBe(400);
+});
+
+test('an orphaning delete leaves what the object owned; a foreground one waits for it', async () => {
+  const owner = await server.objects.create(resources.configMaps, map('owner'));
+  const reference = {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    name: 'owner',
+    uid: owner.metadata.uid!,
+    blockOwnerDeletion: true,
+  };
+  const owned = map('owned');
+  owned.metadata.ownerReferences = [reference];
+  await server.objects.create(resources.configMaps, owned);
+  await call('DELETE', `${maps}/owner?propagationPolicy=Foreground`);
+  const waiting = server.objects.get(resources.configMaps, 'owner', 'default')!;
+  expect([waiting.metadata.finalizers, waiting.metadata.deletionTimestamp]).toEqual([
+    ['foregroundDeletion'],
+    expect.any(String),
+  ]);
+  await call('DELETE', `${maps}/owner?propagationPolicy=Orphan`);
+  expect(server.objects.get(resources.configMaps, 'owned', 'default')!.metadata.ownerReferences).toEqual([]);
+});
+
+test('an eviction is refused while a budget allows none', async () => {
+  const pod = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'p', namespace: 'default', labels: { app: 'x' } },
+    spec: { containers: [{ name: 'a', image: 'b' }] },
+  };
+  await server.objects.create(resources.pods, pod);
+  await server.objects.updateStatus(resources.pods, 'p', 'default', () => ({
+    phase: 'Running',
+    conditions: [{ type: 'Ready', status: 'True' }],
+  }));
+  await server.objects.create(resources.podDisruptionBudgets, {
+    apiVersion: 'policy/v1',
+    kind: 'PodDisruptionBudget',
+    metadata: { name: 'x', namespace: 'default' },
+    spec: { minAvailable: 1, selector: { matchLabels: { app: 'x' } } },
+  });
+  const evict = () =>
+    call('POST', '/api/v1/namespaces/default/pods/p/eviction', {
+      kind: 'Eviction',
+      apiVersion: 'policy/v1',
+      metadata: { name: 'p' },
+    });
+  const refused = await evict();
+  expect([refused.status, refused.lines[0].reason]).toEqual([429, 'TooManyRequests']);
+  await server.objects.updateStatus(resources.podDisruptionBudgets, 'x', 'default', () => ({ disruptionsAllowed: 1 }));
+  expect((await evict()).status).toBe(201);
+  expect(server.objects.get(resources.podDisruptionBudgets, 'x', 'default')!.status.disruptionsAllowed).toBe(0);
+});
+
+test('a webhook that does not answer in time stops the object or not, as its policy says', async () => {
+  const close = await webhook(() => undefined, 'Fail', { timeoutSeconds: 1 });
+  const failed = await call('POST', maps, map('a'));
+  expect([failed.status, failed.lines[0].message]).toEqual([
+    500,
+    'Internal error occurred: failed calling webhook "hook.mesh.dev": no answer within 1 s',
+  ]);
+  const patch = JSON.stringify([{ op: 'replace', path: '/webhooks/0/failurePolicy', value: 'Ignore' }]);
+  const path = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/hook';
+  await call('PATCH', path, JSON.parse(patch) as object, { 'content-type': 'application/json-patch+json' });
+  expect((await call('POST', maps, map('a'))).status).toBe(201);
+  close();
+});
+
+test('a validating webhook sees changes and deletions with what was there before, and can refuse them', async () => {
+  const seen: string[] = [];
+  const judge = ({ request }: Json) => {
+    const { operation, object, oldObject } = request;
+    seen.push(`${operation} ${oldObject?.data?.x ?? '-'} ${object?.data?.x ?? '-'}`);
+    return { allowed: object?.data?.x !== 'bad', status: { message: 'bad is bad', code: 422, reason: 'Invalid' } };
+  };
+  const close = await webhook(judge, 'Fail', {
+    kind: 'ValidatingWebhookConfiguration',
+    operations: ['CREATE', 'UPDATE', 'DELETE'],
+  });
+  await call('POST', maps, { ...map('a'), data: { x: '1' } });
+  const refused = await call('PATCH', `${maps}/a`, { data: { x: 'bad' } }, merge);
+  expect([refused.status, refused.lines[0].message]).toEqual([
+    422,
+    'admission webhook "hook.mesh.dev" denied the request: bad is bad',
+  ]);
+  await call('PATCH', `${maps}/a`, { data: { x: '2' } }, merge);
+  await call('DELETE', `${maps}/a`);
+  expect(seen).toEqual(['CREATE - 1', 'UPDATE 1 bad', 'UPDATE 1 2', 'DELETE 2 -']);
+  expect(server.objects.get(resources.configMaps, 'a', 'default')).toBeUndefined();
+  close();
 });

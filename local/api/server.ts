@@ -5,22 +5,24 @@ import https from 'node:https';
 import type { Duplex } from 'node:stream';
 import { resources } from '../../kube/resources.ts';
 import type { Json, ResourceType } from '../../kube/types.ts';
-import { version } from '../../protocol/version.ts';
 import { makeCertificate } from '../../protocol/x509.ts';
+import { kubernetesVersion } from '../node.ts';
 import { Conflict, type Objects, type PodRuntime } from '../objects.ts';
 import { Store } from '../store/store.ts';
 import { Access, type TokenRequest, type User } from './access.ts';
+import { listFor, pageOf } from './list.ts';
+import { openApi } from './openapi.ts';
 import { Registry } from './registry.ts';
 import { type ApiRequest, parseBody, parsePath, readBody, verbOf } from './request.ts';
-import { listFor, Rest } from './rest.ts';
+import { Rest } from './rest.ts';
 import { StatusError } from './status-error.ts';
 import { serveLogs, serveUpgrade } from './streams.ts';
 import { tableOf } from './table.ts';
-import { discovery, findType, openApi, servedTypes } from './types.ts';
+import { discovery, findType, servedTypes } from './types.ts';
 import { serveWatch } from './watch.ts';
 
 export interface ApiOptions {
-  /** SQLite file; made where it is not there. @throws StateCorrupt */
+  /** SQLite file; made where it is not there. @throws StateError */
   stateFile: string;
   /** First two numbers of service addresses, `10.96`. */
   servicePrefix: string;
@@ -204,7 +206,7 @@ export class ApiServer {
           ? tableOf(
               request.type,
               [object],
-              object.metadata.resourceVersion ?? '',
+              { resourceVersion: object.metadata.resourceVersion ?? '' },
               request.query.get('includeObject') === 'Object',
             )
           : object,
@@ -219,23 +221,18 @@ export class ApiServer {
       | undefined;
     if (!action) throw new StatusError(405, 'MethodNotAllowed', `${request.method} is not served`);
     const answer = await this.#rest[action](request, body);
+    for (const text of answer.warnings ?? []) response.appendHeader('warning', `299 - ${JSON.stringify(text)}`);
     send(response, answer.status, answer.body);
   }
 
   #list(request: ApiRequest, response: ServerResponse, asTable: boolean): void {
-    const items = listFor(this.#registry, request);
-    const resourceVersion = String(this.#store.version);
-    const { type } = request;
-    if (asTable)
-      return send(
-        response,
-        200,
-        tableOf(type, items, resourceVersion, request.query.get('includeObject') === 'Object'),
-      );
+    const { type, query } = request;
+    const { items, metadata } = pageOf(listFor(this.#registry, request), query, String(this.#store.version));
+    if (asTable) return send(response, 200, tableOf(type, items, metadata, query.get('includeObject') === 'Object'));
     send(response, 200, {
       kind: `${type.kind}List`,
       apiVersion: type.group ? `${type.group}/${type.version}` : type.version,
-      metadata: { resourceVersion },
+      metadata,
       items,
     });
   }
@@ -246,7 +243,7 @@ export class ApiServer {
       return send(response, 200, {
         major: '1',
         minor: '34',
-        gitVersion: `v1.34.0-mesh-local.${version}`,
+        gitVersion: kubernetesVersion,
         gitCommit: '',
         gitTreeState: 'clean',
         buildDate: '1970-01-01T00:00:00Z',

@@ -31,4 +31,21 @@ export const invalid = (kind: string, name: string, field: string, why: string):
     kind,
     causes: [{ field, message: why }],
   });
+/** A 422 of several causes; kubectl prints each on a line of its own. */
+export function invalidFields(
+  type: { kind: string; group: string },
+  name: string,
+  problems: { field: string; reason: string; message: string }[],
+): StatusError {
+  const texts = problems.map(({ field, message }) => `${field}: ${message}`);
+  const what = `${type.kind}${type.group ? `.${type.group}` : ''} "${name}" is invalid`;
+  const why = texts.length === 1 ? texts[0] : `[${texts.join(', ')}]`;
+  return new StatusError(422, 'Invalid', `${what}: ${why}`, {
+    name,
+    group: type.group,
+    kind: type.kind,
+    causes: problems,
+  });
+}
+
 export const badRequest = (message: string): StatusError => new StatusError(400, 'BadRequest', message);

@@ -1,7 +1,9 @@
 /** Types the server knows: the fixed ones and what custom resource definitions add. */
 import { resources } from '../../kube/resources.ts';
-import type { KubeObject, ResourceType } from '../../kube/types.ts';
+import type { Json, KubeObject, ResourceType } from '../../kube/types.ts';
 import type { Objects } from '../objects.ts';
+import { validatingWebhooks } from './admission.ts';
+import { type CustomKind, hasStatus, scalePaths } from './custom.ts';
 
 const shortNames: Record<string, string[]> = {
   namespaces: ['ns'],
@@ -31,39 +33,46 @@ const selfReviews: ResourceType[] = [
   ['authorization.k8s.io', 'SelfSubjectRulesReview'] as const,
 ].map(([group, kind]) => ({ group, version: 'v1', kind, plural: `${kind.toLowerCase()}s`, namespaced: false }));
 
-function custom(definition: KubeObject): ResourceType[] {
+function custom(definition: KubeObject): ServedType[] {
   const { group, names, scope, versions } = definition.spec;
   return versions
-    .filter((version: { served: boolean }) => version.served)
-    .map((version: { name: string }) => ({
+    .filter((version: Json) => version.served)
+    .map((version: Json) => ({
       group,
       version: version.name,
       plural: names.plural,
       kind: names.kind,
       namespaced: scope === 'Namespaced',
+      custom: { definition, version },
     }));
 }
 
+/** A type, and what defines it where it is not built in. */
+export interface ServedType extends ResourceType {
+  custom?: CustomKind;
+}
+
 /** Every type served now. */
-export function servedTypes(objects: Objects): ResourceType[] {
+export function servedTypes(objects: Objects): ServedType[] {
   return [
     ...Object.values(resources),
     ...selfReviews,
+    validatingWebhooks,
     ...objects.list(resources.customResourceDefinitions).flatMap(custom),
   ];
 }
 
-export function findType(objects: Objects, group: string, version: string, plural: string): ResourceType | undefined {
+export function findType(objects: Objects, group: string, version: string, plural: string): ServedType | undefined {
   return servedTypes(objects).find(
     (type) => type.plural === plural && type.group === group && type.version === version,
   );
 }
 
 /** Group → version → types, in discovery's order: core first. */
-function grouped(types: ResourceType[]): Map<string, Map<string, ResourceType[]>> {
-  const groups = new Map<string, Map<string, ResourceType[]>>();
+export function grouped(types: ServedType[]): Map<string, Map<string, ServedType[]>> {
+  const groups = new Map<string, Map<string, ServedType[]>>();
   for (const type of types) {
-    const versions = groups.get(type.group) ?? new Map<string, ResourceType[]>();
+    const versions = groups.get(type.group) ?? new Map<string, ServedType[]>();
     groups.set(type.group, versions);
     versions.set(type.version, [...(versions.get(type.version) ?? []), type]);
   }
@@ -75,15 +84,15 @@ const verbsOf = (type: ResourceType): string[] =>
     ? ['create']
     : ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
 
-function resourceList(groupVersion: string, types: ResourceType[]): object {
+function resourceList(groupVersion: string, types: ServedType[]): object {
   const list = types.flatMap((type) => {
     const own = {
       name: type.plural,
-      singularName: type.kind.toLowerCase(),
+      singularName: type.custom?.definition.spec.names.singular ?? type.kind.toLowerCase(),
       namespaced: type.namespaced,
       kind: type.kind,
       verbs: verbsOf(type),
-      shortNames: shortNames[type.plural] ?? [],
+      shortNames: type.custom?.definition.spec.names.shortNames ?? shortNames[type.plural] ?? [],
       categories: [
         'pods',
         'services',
@@ -95,24 +104,23 @@ function resourceList(groupVersion: string, types: ResourceType[]): object {
         'cronjobs',
       ].includes(type.plural)
         ? ['all']
-        : [],
+        : (type.custom?.definition.spec.names.categories ?? []),
     };
     if (reviews.test(type.plural)) return [own];
-    const subresources: object[] = [
-      own,
-      {
+    const subresources: object[] = [own];
+    if (!type.custom || hasStatus(type.custom))
+      subresources.push({
         name: `${type.plural}/status`,
         singularName: '',
         namespaced: type.namespaced,
         kind: type.kind,
         verbs: ['get', 'patch', 'update'],
-      },
-    ];
-    if (scalable.has(type.plural))
+      });
+    if (type.custom ? scalePaths(type.custom) : scalable.has(type.plural))
       subresources.push({
         name: `${type.plural}/scale`,
         singularName: '',
-        namespaced: true,
+        namespaced: type.namespaced,
         group: 'autoscaling',
         version: 'v1',
         kind: 'Scale',
@@ -132,6 +140,13 @@ function resourceList(groupVersion: string, types: ResourceType[]): object {
         singularName: '',
         namespaced: true,
         kind: 'PodExecOptions',
+        verbs: ['create', 'get'],
+      });
+      subresources.push({
+        name: 'pods/attach',
+        singularName: '',
+        namespaced: true,
+        kind: 'PodAttachOptions',
         verbs: ['create', 'get'],
       });
       subresources.push({
@@ -182,51 +197,4 @@ export function discovery(objects: Objects, path: string): object | undefined {
   if (!version) return { kind: 'APIGroup', apiVersion: 'v1', ...apiGroup(group, versions.keys()) };
   const types = versions.get(version);
   return types && resourceList(`${group}/${version}`, types);
-}
-
-/** OpenAPI v3, as far as kubectl asks: which types there are, and that fieldValidation is understood. */
-export function openApi(objects: Objects, path: string): object | undefined {
-  const groups = grouped(servedTypes(objects));
-  const base = (group: string, version: string) => (group === '' ? `api/${version}` : `apis/${group}/${version}`);
-  if (path === '/openapi/v3') {
-    const paths: Record<string, object> = {};
-    for (const [group, versions] of groups)
-      for (const version of versions.keys())
-        paths[base(group, version)] = { serverRelativeURL: `/openapi/v3/${base(group, version)}` };
-    return { paths };
-  }
-  const wanted = path.slice('/openapi/v3/'.length);
-  for (const [group, versions] of groups) {
-    for (const [version, types] of versions) {
-      if (base(group, version) !== wanted) continue;
-      const parameters = ['dryRun', 'fieldManager', 'fieldValidation', 'force'].map((name) => ({
-        name,
-        in: 'query',
-        schema: { type: 'string' },
-      }));
-      const paths: Record<string, object> = {};
-      const schemas: Record<string, object> = {};
-      for (const type of types) {
-        const gvk = { group, version, kind: type.kind };
-        const operation = {
-          parameters,
-          'x-kubernetes-group-version-kind': gvk,
-          responses: { 200: { description: 'OK' } },
-        };
-        const collection = `/${base(group, version)}/${type.namespaced ? 'namespaces/{namespace}/' : ''}${type.plural}`;
-        paths[collection] = { post: { ...operation, 'x-kubernetes-action': 'post' } };
-        paths[`${collection}/{name}`] = {
-          patch: { ...operation, 'x-kubernetes-action': 'patch' },
-          put: { ...operation, 'x-kubernetes-action': 'put' },
-        };
-        schemas[`mesh.${group || 'core'}.${version}.${type.kind}`] = {
-          type: 'object',
-          'x-kubernetes-preserve-unknown-fields': true,
-          'x-kubernetes-group-version-kind': [gvk],
-        };
-      }
-      return { openapi: '3.0.0', info: { title: 'mesh local', version: 'v1' }, paths, components: { schemas } };
-    }
-  }
-  return undefined;
 }

@@ -2,10 +2,10 @@
 import type { ServerResponse } from 'node:http';
 import type { KubeObject, WatchEvent } from '../../kube/types.ts';
 import type { Change, Store } from '../store/store.ts';
+import { filterOf, listFor } from './list.ts';
 import type { Registry } from './registry.ts';
 import { typeKey } from './registry.ts';
 import type { ApiRequest } from './request.ts';
-import { filterOf, listFor } from './rest.ts';
 import { StatusError } from './status-error.ts';
 import { tableOf } from './table.ts';
 
@@ -35,7 +35,7 @@ export function serveWatch(
   const send = (event: WatchEvent) => {
     const object =
       asTable && event.type !== 'BOOKMARK'
-        ? tableOf(type, [event.object], event.object.metadata.resourceVersion ?? '', whole)
+        ? tableOf(type, [event.object], { resourceVersion: event.object.metadata.resourceVersion ?? '' }, whole)
         : event.object;
     response.write(`${JSON.stringify({ type: event.type, object })}\n`);
     if (response.writableLength > maxBufferedBytes) response.destroy();

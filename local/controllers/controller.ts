@@ -27,7 +27,7 @@ export class WorkQueue {
   readonly #log: (message: string) => void;
   readonly #waiting = new Set<Key>();
   readonly #failures = new Map<Key, number>();
-  readonly #timers = new Map<Key, NodeJS.Timeout>();
+  readonly #timers = new Map<Key, { timer: NodeJS.Timeout; due: number }>();
   #running = false;
   #stopped = false;
 
@@ -48,18 +48,21 @@ export class WorkQueue {
 
   /** Adds the key when the time (milliseconds from now) has come; the earlier of two times wins. */
   addAfter(key: Key, milliseconds: number): void {
-    if (this.#stopped || this.#timers.has(key)) return;
+    const due = Date.now() + milliseconds;
+    const known = this.#timers.get(key);
+    if (this.#stopped || (known && known.due <= due)) return;
+    clearTimeout(known?.timer);
     const timer = setTimeout(() => {
       this.#timers.delete(key);
       this.add(key);
     }, milliseconds);
-    this.#timers.set(key, timer);
+    this.#timers.set(key, { timer, due });
   }
 
   stop(): void {
     this.#stopped = true;
     this.#waiting.clear();
-    for (const timer of this.#timers.values()) clearTimeout(timer);
+    for (const { timer } of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
   }
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import type { Json, KubeObject } from '../../kube/types.ts';
-import { firesAt } from './cron-job.ts';
+import { firesAt, lastFiring } from './cron-job.ts';
 import { startControllers } from './index.ts';
 import { MemoryObjects } from './test-objects.ts';
 
@@ -198,4 +198,165 @@ test('schedules fire in the minutes crontab(5) says', () => {
   expect(firesAt('0 0 1 * 2', at('00:00'))).toBe(true);
   expect(firesAt('@hourly', at('03:00'))).toBe(true);
   expect(firesAt('61 * * * *', at('00:00'))).toBeUndefined();
+});
+
+test('a deployment takes over the pods and sets it finds, and lets go of a pod that is relabelled', async () => {
+  await deployed(2);
+  const before = pods().map((pod) => pod.metadata.uid);
+  const [set] = objects.list(resources.replicaSets);
+  await objects.update(resources.replicaSets, {
+    ...structuredClone(set!),
+    metadata: { ...structuredClone(set!.metadata), ownerReferences: [] },
+  });
+  await until('adopted', () => objects.list(resources.replicaSets)[0]!.metadata.ownerReferences?.length === 1);
+  expect(pods().map((pod) => pod.metadata.uid)).toEqual(before);
+  const [out] = pods();
+  const labels = { ...out!.metadata.labels, app: 'aside' };
+  await objects.update(resources.pods, {
+    ...structuredClone(out!),
+    metadata: { ...structuredClone(out!.metadata), labels },
+  });
+  await until('replaced', () => pods().length === 3);
+  expect(objects.get(resources.pods, out!.metadata.name!, 'shop')!.metadata.ownerReferences).toEqual([]);
+});
+
+test('a roll-out that gets nowhere says so after its deadline, and one that was paused says that', async () => {
+  const stuck = deployment('web:1', 1);
+  stuck.spec.progressDeadlineSeconds = 1;
+  await objects.create(resources.deployments, stuck);
+  const progress = () =>
+    objects
+      .get(resources.deployments, 'web', 'shop')
+      ?.status?.conditions?.find((one: Json) => one.type === 'Progressing');
+  await until('no progress', () => progress()?.reason === 'ProgressDeadlineExceeded');
+  const stored = structuredClone(objects.get(resources.deployments, 'web', 'shop')!);
+  await objects.update(resources.deployments, { ...stored, spec: { ...stored.spec, paused: true, replicas: 2 } });
+  await until('paused', () => progress()?.reason === 'DeploymentPaused');
+  await until('scaled while paused', () => live().length === 2);
+});
+
+test('a template that kubectl puts back is the old revision again', async () => {
+  await deployed(1);
+  const stored = structuredClone(objects.get(resources.deployments, 'web', 'shop')!);
+  stored.spec.template.metadata.creationTimestamp = null;
+  await objects.update(resources.deployments, stored);
+  await new Promise((resolve) => setImmediate(resolve));
+  await until('seen', () => objects.get(resources.deployments, 'web', 'shop')?.status.observedGeneration === 2);
+  expect(objects.list(resources.replicaSets)).toHaveLength(1);
+});
+
+test('a budget allows as many disruptions as there are spare healthy pods', async () => {
+  await objects.create(resources.podDisruptionBudgets, {
+    apiVersion: 'policy/v1',
+    kind: 'PodDisruptionBudget',
+    metadata: { name: 'web', namespace: 'shop' },
+    spec: { minAvailable: '50%', selector: { matchLabels: { app: 'web' } } },
+  });
+  await deployed(3);
+  const status = () => objects.get(resources.podDisruptionBudgets, 'web', 'shop')?.status;
+  await until('counted', () => status()?.currentHealthy === 3);
+  expect(status()).toMatchObject({ expectedPods: 3, desiredHealthy: 2, disruptionsAllowed: 1 });
+});
+
+test('a schedule fires in its time zone, and a run that was missed is found, but none before its beginning', () => {
+  expect(firesAt('0 9 * * *', new Date('2026-01-15T08:00:00Z'), 'Europe/Berlin')).toBe(true);
+  expect(firesAt('0 9 * * *', new Date('2026-07-15T07:00:00Z'), 'Europe/Berlin')).toBe(true);
+  const at = (time: string): number => Date.parse(`2026-01-15T${time}Z`);
+  expect(lastFiring('0 * * * *', 'UTC', at('06:30:00'), at('09:10:00'))).toEqual(new Date(at('09:00:00')));
+  expect(lastFiring('0 * * * *', 'UTC', at('09:00:00'), at('09:10:00'))).toBeUndefined();
+  expect(lastFiring('* * * * *', 'UTC', at('09:10:20'), at('09:10:40'))).toBeUndefined();
+});
+
+test('an endpoint that terminates is still serving; unready ones are published where the service says so', async () => {
+  await objects.create(resources.services, {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web', namespace: 'shop' },
+    spec: {
+      selector: { app: 'web' },
+      publishNotReadyAddresses: true,
+      ports: [{ name: 'http', port: 80, targetPort: 'http' }],
+    },
+  });
+  await deployed(2);
+  await run(pods()[1]!, 'Pending');
+  await objects.delete(resources.pods, pods()[0]!.metadata.name!, 'shop');
+  const conditions = () =>
+    (objects.get(resources.endpointSlices, 'web-s0', 'shop')?.endpoints ?? []).map((one: Json) => one.conditions);
+  await until(
+    'both states',
+    () =>
+      conditions().some((one: Json) => one.terminating && one.serving && one.ready) &&
+      conditions().some((one: Json) => !one.serving && one.ready),
+  );
+});
+
+function statefulSet(image: string, replicas: number, partition = 0): KubeObject {
+  const set = deployment(image, replicas);
+  set.kind = 'StatefulSet';
+  set.spec.serviceName = 'web';
+  set.spec.updateStrategy = { type: 'RollingUpdate', rollingUpdate: { partition } };
+  return set;
+}
+
+test('below its partition a stateful set makes a pod that went as it was, and keeps both revisions', async () => {
+  const stateful = () => objects.get(resources.statefulSets, 'web', 'shop')!;
+  const image = (name: string) => objects.get(resources.pods, name, 'shop')?.spec.containers[0].image;
+  /** What the runtime does: runs what waits, removes what has ended. */
+  const work = async (): Promise<void> => {
+    for (const pod of pods()) {
+      if (pod.metadata.deletionTimestamp) await objects.remove(resources.pods, pod.metadata.name!, 'shop');
+      else if (pod.status?.phase !== 'Running') await run(pod);
+    }
+  };
+  const settled = async (what: string, condition: () => boolean): Promise<void> => {
+    for (let turn = 0; turn < 200 && !condition(); turn++) {
+      await work();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    expect([what, condition()]).toEqual([what, true]);
+  };
+  await objects.create(resources.statefulSets, statefulSet('db:1', 2, 1));
+  await settled('both run', () => stateful().status?.readyReplicas === 2);
+  const next = structuredClone(stateful());
+  next.spec.template.spec.containers[0].image = 'db:2';
+  await objects.update(resources.statefulSets, next);
+  await settled('the upper one is new', () => image('web-1') === 'db:2' && stateful().status.readyReplicas === 2);
+  expect(image('web-0')).toBe('db:1');
+  const { uid } = objects.get(resources.pods, 'web-0', 'shop')!.metadata;
+  await objects.remove(resources.pods, 'web-0', 'shop');
+  await settled('it is there again', () => {
+    const pod = objects.get(resources.pods, 'web-0', 'shop');
+    return pod !== undefined && pod.metadata.uid !== uid;
+  });
+  expect(image('web-0')).toBe('db:1');
+  const revisions = objects
+    .list(resources.controllerRevisions)
+    .map((one) => [one.revision, one.data.spec.template.spec.containers[0].image]);
+  expect(revisions.sort()).toEqual([
+    [1, 'db:1'],
+    [2, 'db:2'],
+  ]);
+});
+
+test('a job that is suspended gives up its pods; restarts inside a pod count as failures', async () => {
+  const job: KubeObject = {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: { name: 'work', namespace: 'shop' },
+    spec: { backoffLimit: 1, template: { spec: { restartPolicy: 'OnFailure', containers: [] } } },
+  };
+  const stored = () => objects.get(resources.jobs, 'work', 'shop')!;
+  const state = (type: string) => stored().status?.conditions?.find((one: Json) => one.type === type);
+  await objects.create(resources.jobs, job);
+  await until('pod', () => pods().length === 1);
+  await objects.update(resources.jobs, { ...structuredClone(stored()), spec: { ...stored().spec, suspend: true } });
+  await until('suspended', () => live().length === 0 && state('Suspended')?.status === 'True');
+  await objects.update(resources.jobs, { ...structuredClone(stored()), spec: { ...stored().spec, suspend: false } });
+  await until('resumed', () => live().length === 1 && state('Suspended')?.status === 'False');
+  await objects.updateStatus(resources.pods, live()[0]!.metadata.name!, 'shop', () => ({
+    phase: 'Running',
+    containerStatuses: [{ restartCount: 2 }],
+  }));
+  await until('failed', () => state('Failed')?.reason === 'BackoffLimitExceeded');
 });

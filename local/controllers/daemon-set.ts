@@ -2,16 +2,16 @@
 import { resources } from '../../kube/resources.ts';
 import type { Objects } from '../objects.ts';
 import { splitKey } from './controller.ts';
-import { controlledBy, isActive, isReady, podFrom, podType, templateHash } from './workload.ts';
-
-const revisionLabel = 'controller-revision-hash';
+import { currentRevision, revisionLabel } from './revision.ts';
+import { claim, controlledBy, isActive, isReady, podFrom, podType } from './workload.ts';
 
 export async function reconcileDaemonSet(objects: Objects, key: string): Promise<void> {
   const { namespace, name } = splitKey(key);
   const set = objects.get(resources.daemonSets, name, namespace);
   if (!set || set.metadata.deletionTimestamp) return;
-  const revision = templateHash(set.spec.template);
-  const pods = controlledBy(objects, podType, set).filter(isActive);
+  const pods = (await claim(objects, podType, set)).filter(isActive);
+  const used = pods.map((pod) => pod.metadata.labels?.[revisionLabel] ?? '');
+  const { name: revision } = await currentRevision(objects, set, used);
   const old = pods.filter((pod) => pod.metadata.labels?.[revisionLabel] !== revision);
   if (set.spec.updateStrategy?.type !== 'OnDelete') {
     for (const pod of old) await objects.delete(podType, pod.metadata.name!, namespace);

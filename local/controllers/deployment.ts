@@ -1,37 +1,39 @@
 /** Deployment: one ReplicaSet per template, rolled over within maxSurge and maxUnavailable. */
 import { resources } from '../../kube/resources.ts';
-import type { Json, KubeObject } from '../../kube/types.ts';
+import type { KubeObject } from '../../kube/types.ts';
 import type { Objects } from '../objects.ts';
-import { splitKey } from './controller.ts';
-import { controlledBy, ownedBy, scaled, templateHash, withCondition } from './workload.ts';
-
-const hashLabel = 'pod-template-hash';
-const revisionAnnotation = 'deployment.kubernetes.io/revision';
+import { splitKey, type WorkQueue } from './controller.ts';
+import { hashLabel, reportDeployment, revisionAnnotation } from './deployment-status.ts';
+import { claim, controllerOf, ownedBy, scaled, templateHash } from './workload.ts';
 
 function revisionOf(set: KubeObject): number {
   return Number(set.metadata.annotations?.[revisionAnnotation] ?? 0);
 }
 
-export async function reconcileDeployment(objects: Objects, key: string): Promise<void> {
+export async function reconcileDeployment(objects: Objects, key: string, queue: WorkQueue): Promise<void> {
   const { namespace, name } = splitKey(key);
   const deployment = objects.get(resources.deployments, name, namespace);
   if (!deployment || deployment.metadata.deletionTimestamp) return;
   const wanted: number = deployment.spec.replicas ?? 1;
   const hash = templateHash(deployment.spec.template);
-  let sets = controlledBy(objects, resources.replicaSets, deployment);
+  let sets = await claim(objects, resources.replicaSets, deployment);
   let current = sets.find((set) => set.metadata.labels?.[hashLabel] === hash);
 
-  if (!deployment.spec.paused) {
+  if (deployment.spec.paused) {
+    // A paused roll-out stands still, but a change of the count is carried out.
+    const newest = sets.find((set) => revisionOf(set) === Math.max(...sets.map(revisionOf)));
+    const others = sets.filter((set) => set !== newest).reduce((sum, set) => sum + replicasOf(set), 0);
+    if (newest) await scale(objects, newest, Math.max(0, wanted - others));
+  } else {
     if (!current) {
       current = await objects.create(resources.replicaSets, newSet(deployment, hash, sets));
-      objects.event(deployment, 'Normal', 'ScalingReplicaSet', `Scaled up replica set ${current.metadata.name}`);
       sets = [...sets, current];
     }
     await raiseRevision(objects, current, sets);
     await roll(objects, deployment, current, sets, wanted);
     await prune(objects, deployment, current, sets);
   }
-  await report(objects, deployment, hash, wanted);
+  await reportDeployment(objects, deployment, hash, queue);
 }
 
 function newSet(deployment: KubeObject, hash: string, others: KubeObject[]): KubeObject {
@@ -71,6 +73,12 @@ async function scale(objects: Objects, set: KubeObject, replicas: number): Promi
   const next = structuredClone(stored);
   next.spec.replicas = replicas;
   await objects.update(resources.replicaSets, next);
+  const [before, owner] = [replicasOf(stored), controllerOf(stored)];
+  const deployment = owner && objects.get(resources.deployments, owner.name, stored.metadata.namespace);
+  if (!deployment) return;
+  const direction = replicas > before ? 'up' : 'down';
+  const message = `Scaled ${direction} replica set ${set.metadata.name} from ${before} to ${replicas}`;
+  objects.event(deployment, 'Normal', 'ScalingReplicaSet', message);
 }
 
 const replicasOf = (set: KubeObject): number => set.spec.replicas ?? 0;
@@ -139,62 +147,4 @@ async function prune(objects: Objects, deployment: KubeObject, current: KubeObje
     .sort((a, b) => revisionOf(b) - revisionOf(a));
   for (const set of idle.slice(keep))
     await objects.delete(resources.replicaSets, set.metadata.name!, set.metadata.namespace);
-}
-
-async function report(objects: Objects, deployment: KubeObject, hash: string, wanted: number): Promise<void> {
-  const sets = controlledBy<KubeObject>(objects, resources.replicaSets, deployment);
-  const current = sets.find((set) => set.metadata.labels?.[hashLabel] === hash);
-  const sum = (field: string) => sets.reduce((total, set) => total + (set.status?.[field] ?? 0), 0);
-  const available = sum('availableReplicas');
-  const unavailable = scaled(deployment.spec.strategy?.rollingUpdate?.maxUnavailable, wanted, false, '25%');
-  const updated = current?.status?.replicas ?? 0;
-  const complete = updated === wanted && sum('replicas') === wanted && available === wanted;
-  if (current) {
-    const stored = objects.get(resources.deployments, deployment.metadata.name!, deployment.metadata.namespace);
-    const revision = current.metadata.annotations?.[revisionAnnotation];
-    if (stored && revision && stored.metadata.annotations?.[revisionAnnotation] !== revision) {
-      const next = structuredClone(stored);
-      next.metadata.annotations = { ...next.metadata.annotations, [revisionAnnotation]: revision };
-      await objects.update(resources.deployments, next);
-    }
-  }
-  await objects.updateStatus(
-    resources.deployments,
-    deployment.metadata.name!,
-    deployment.metadata.namespace,
-    (status: Json) => {
-      let conditions = withCondition(
-        status?.conditions,
-        available >= wanted - unavailable
-          ? {
-              type: 'Available',
-              status: 'True',
-              reason: 'MinimumReplicasAvailable',
-              message: 'Deployment has minimum availability.',
-            }
-          : {
-              type: 'Available',
-              status: 'False',
-              reason: 'MinimumReplicasUnavailable',
-              message: 'Deployment does not have minimum availability.',
-            },
-      );
-      conditions = withCondition(conditions, {
-        type: 'Progressing',
-        status: 'True',
-        reason: complete ? 'NewReplicaSetAvailable' : 'ReplicaSetUpdated',
-        message: `ReplicaSet "${current?.metadata.name}" ${complete ? 'has successfully progressed.' : 'is progressing.'}`,
-      });
-      return {
-        ...status,
-        observedGeneration: deployment.metadata.generation,
-        replicas: sum('replicas'),
-        updatedReplicas: updated,
-        readyReplicas: sum('readyReplicas'),
-        availableReplicas: available,
-        unavailableReplicas: Math.max(0, wanted - available),
-        conditions,
-      };
-    },
-  );
 }

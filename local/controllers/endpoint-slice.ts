@@ -34,8 +34,9 @@ export async function reconcileEndpoints(objects: Objects, key: string): Promise
     .sort((a, b) => a.metadata.name!.localeCompare(b.metadata.name!))
     .map((pod) => {
       const terminating = pod.metadata.deletionTimestamp !== undefined;
-      const serving = isReady(pod) || service.spec.publishNotReadyAddresses === true;
-      return { pod, ip: pod.status.podIP, ready: serving && !terminating, serving, terminating };
+      const serving = isReady(pod);
+      const ready = (serving && !terminating) || service.spec.publishNotReadyAddresses === true;
+      return { pod, ip: pod.status.podIP, ready, serving, terminating };
     });
   // Pods may resolve a named port to different numbers: one slice for each set of numbers.
   const groups = new Map<string, { ports: Json[]; entries: Entry[] }>();

@@ -6,6 +6,7 @@ import { keyOf, WorkQueue } from './controller.ts';
 import { reconcileCronJob } from './cron-job.ts';
 import { reconcileDaemonSet } from './daemon-set.ts';
 import { reconcileDeployment } from './deployment.ts';
+import { reconcileBudget } from './disruption-budget.ts';
 import { reconcileEndpoints } from './endpoint-slice.ts';
 import { GarbageCollector } from './garbage.ts';
 import { reconcileJob } from './job.ts';
@@ -32,8 +33,8 @@ export function startControllers(objects: Objects, options: ControllerOptions): 
   };
 
   const queues: Record<string, WorkQueue> = {
-    Deployment: queue('deployment', (key) => reconcileDeployment(objects, key)),
-    ReplicaSet: queue('replicaset', (key) => reconcileReplicaSet(objects, key)),
+    Deployment: queue('deployment', (key, self) => reconcileDeployment(objects, key, self)),
+    ReplicaSet: queue('replicaset', (key, self) => reconcileReplicaSet(objects, key, self)),
     StatefulSet: queue('statefulset', (key) => reconcileStatefulSet(objects, key)),
     DaemonSet: queue('daemonset', (key) => reconcileDaemonSet(objects, key)),
     Job: queue('job', (key, self) => reconcileJob(objects, key, self)),
@@ -46,9 +47,17 @@ export function startControllers(objects: Objects, options: ControllerOptions): 
     resources.jobs,
     resources.cronJobs,
   ];
+  const podOwners = [resources.replicaSets, resources.statefulSets, resources.daemonSets];
   const wakeOwner = (object: KubeObject): void => {
     const owner = controllerOf(object);
     if (owner) queues[owner.kind]?.add(`${object.metadata.namespace ?? ''}/${owner.name}`);
+    else if (object.kind === 'Pod' || object.kind === 'ReplicaSet') wakeAdopters(object);
+  };
+  /** What nobody controls may be what a workload looks for. */
+  const wakeAdopters = (object: KubeObject): void => {
+    const adopters = object.kind === 'Pod' ? podOwners : [resources.deployments];
+    for (const workload of adopters.flatMap((type) => objects.list(type, { namespace: object.metadata.namespace! })))
+      if (matches(workload.spec.selector, object.metadata.labels)) queues[workload.kind]!.add(keyOf(workload));
   };
   for (const type of [resources.deployments, ...owned]) {
     feed(type, (object) => {
@@ -71,6 +80,13 @@ export function startControllers(objects: Objects, options: ControllerOptions): 
     const name = slice.metadata.labels?.['kubernetes.io/service-name'];
     if (name) endpoints.add(`${slice.metadata.namespace}/${name}`);
   }
+
+  const budgets = queue('poddisruptionbudget', (key) => reconcileBudget(objects, key));
+  feed(resources.podDisruptionBudgets, (budget) => budgets.add(keyOf(budget)));
+  feed(resources.pods, (pod) => {
+    for (const budget of objects.list(resources.podDisruptionBudgets, { namespace: pod.metadata.namespace! }))
+      if (matches(budget.spec.selector, pod.metadata.labels)) budgets.add(keyOf(budget));
+  });
 
   const namespaces = queue('namespace', (key, self) => reconcileNamespace(objects, key, options, self));
   feed(resources.namespaces, (namespace) => namespaces.add(keyOf(namespace)));

@@ -18,6 +18,8 @@ export async function reconcileJob(objects: Objects, key: string, queue: WorkQue
   const pods = controlledBy<KubeObject>(objects, podType, job);
   const succeeded = pods.filter((pod) => pod.status?.phase === 'Succeeded').length;
   const failed = pods.filter((pod) => pod.status?.phase === 'Failed').length;
+  // Where containers are started anew in their pod, each of those starts was a failure.
+  const tries = failed + pods.reduce((sum, pod) => sum + restartsOf(pod), 0);
   const active = pods.filter(isActive);
   const parallelism: number = job.spec.parallelism ?? 1;
   const completions: number | undefined = job.spec.completions ?? (job.spec.parallelism === undefined ? 1 : undefined);
@@ -25,11 +27,11 @@ export async function reconcileJob(objects: Objects, key: string, queue: WorkQue
   const deadline: number | undefined = job.spec.activeDeadlineSeconds;
   const started = job.status?.startTime ? Date.parse(job.status.startTime) : Date.now();
   const late = deadline !== undefined && Date.now() - started > deadline * 1000;
-  const given = late || failed > (job.spec.backoffLimit ?? 6);
+  const given = late || tries > (job.spec.backoffLimit ?? 6);
 
-  if (done || given) {
+  if (done || given || job.spec.suspend) {
     for (const pod of active) await objects.delete(podType, pod.metadata.name!, namespace);
-  } else if (!job.spec.suspend) {
+  } else {
     if (deadline !== undefined) queue.addAfter(key, started + deadline * 1000 - Date.now() + 100);
     const wanted =
       completions === undefined ? (succeeded > 0 ? 0 : parallelism) : Math.min(parallelism, completions - succeeded);
@@ -53,16 +55,31 @@ export async function reconcileJob(objects: Objects, key: string, queue: WorkQue
       succeeded,
       failed,
     };
+    if (job.spec.suspend && !done && !given) {
+      next.conditions = withCondition(status?.conditions, {
+        type: 'Suspended',
+        status: 'True',
+        reason: 'JobSuspended',
+        message: 'Job suspended',
+      });
+    } else if (condition(job, 'Suspended')?.status === 'True') {
+      next.conditions = withCondition(status?.conditions, {
+        type: 'Suspended',
+        status: 'False',
+        reason: 'JobResumed',
+        message: 'Job resumed',
+      });
+    }
     if (done) {
       next.completionTime = timestamp();
-      next.conditions = withCondition(status?.conditions, {
+      next.conditions = withCondition(next.conditions, {
         type: 'Complete',
         status: 'True',
         reason: 'CompletionsReached',
         message: 'Reached expected number of succeeded pods',
       });
     } else if (given) {
-      next.conditions = withCondition(status?.conditions, {
+      next.conditions = withCondition(next.conditions, {
         type: 'Failed',
         status: 'True',
         reason: late ? 'DeadlineExceeded' : 'BackoffLimitExceeded',
@@ -80,6 +97,11 @@ async function expire(objects: Objects, job: KubeObject, queue: WorkQueue): Prom
   const left = ends + ttl * 1000 - Date.now();
   if (left > 0) queue.addAfter(`${job.metadata.namespace}/${job.metadata.name}`, left + 50);
   else await objects.delete(resources.jobs, job.metadata.name!, job.metadata.namespace, { propagation: 'Background' });
+}
+
+function restartsOf(pod: KubeObject): number {
+  if (pod.spec.restartPolicy !== 'OnFailure') return 0;
+  return (pod.status?.containerStatuses ?? []).reduce((sum: number, one: Json) => sum + (one.restartCount ?? 0), 0);
 }
 
 function endOf(pod: KubeObject): number {

@@ -2,8 +2,8 @@
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { Objects } from '../objects.ts';
-import { splitKey } from './controller.ts';
-import { controlledBy, isActive, isAvailable, isReady, podFrom, podType } from './workload.ts';
+import { splitKey, type WorkQueue } from './controller.ts';
+import { claim, condition, controlledBy, isActive, isAvailable, isReady, podFrom, podType } from './workload.ts';
 
 /** Pods to give up first: not ready before ready, the youngest first. */
 function byDispensability(a: KubeObject, b: KubeObject): number {
@@ -11,11 +11,11 @@ function byDispensability(a: KubeObject, b: KubeObject): number {
   return ready || (b.metadata.creationTimestamp ?? '').localeCompare(a.metadata.creationTimestamp ?? '');
 }
 
-export async function reconcileReplicaSet(objects: Objects, key: string): Promise<void> {
+export async function reconcileReplicaSet(objects: Objects, key: string, queue: WorkQueue): Promise<void> {
   const { namespace, name } = splitKey(key);
   const set = objects.get(resources.replicaSets, name, namespace);
   if (!set || set.metadata.deletionTimestamp) return;
-  const pods = controlledBy(objects, podType, set);
+  const pods = await claim(objects, podType, set);
   const active = pods.filter(isActive);
   const wanted: number = set.spec.replicas ?? 1;
 
@@ -43,4 +43,9 @@ export async function reconcileReplicaSet(objects: Objects, key: string): Promis
     readyReplicas: now.filter(isReady).length,
     availableReplicas: now.filter((pod) => isAvailable(pod, minReady)).length,
   }));
+  const waiting = now.filter((pod) => isReady(pod) && !isAvailable(pod, minReady));
+  if (waiting.length > 0) {
+    const first = Math.min(...waiting.map((pod) => Date.parse(condition(pod, 'Ready').lastTransitionTime)));
+    queue.addAfter(key, Math.max(0, first + minReady * 1000 - Date.now()) + 100);
+  }
 }

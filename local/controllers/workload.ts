@@ -4,6 +4,9 @@ import { resources } from '../../kube/resources.ts';
 import type { Json, KubeObject, OwnerReference, ResourceType } from '../../kube/types.ts';
 import type { Objects } from '../objects.ts';
 
+/** On an object that is deleted in the foreground: it stays until nothing depends on it. */
+export const foregroundFinalizer = 'foregroundDeletion';
+
 export interface LabelSelector {
   matchLabels?: Record<string, string>;
   matchExpressions?: { key: string; operator: string; values?: string[] }[];
@@ -45,6 +48,41 @@ export function controlledBy<T extends KubeObject>(objects: Objects, type: Resou
     .filter((object) => controllerOf(object)?.uid === owner.metadata.uid);
 }
 
+/**
+ * What a workload has: objects that it controls and its selector matches. Matching ones that nobody controls become
+ * its own; those of its own that match no more are let go.
+ */
+export async function claim<T extends KubeObject>(
+  objects: Objects,
+  type: ResourceType,
+  owner: KubeObject,
+): Promise<T[]> {
+  const claimed: T[] = [];
+  for (const object of objects.list<T>(type, { namespace: owner.metadata.namespace! })) {
+    const controller = controllerOf(object);
+    const fits = matches(owner.spec.selector, object.metadata.labels);
+    const leaving = object.metadata.deletionTimestamp !== undefined;
+    if (controller?.uid === owner.metadata.uid) {
+      if (fits || leaving) claimed.push(object);
+      else await setOwners(objects, type, object, (owners) => owners.filter((one) => one.uid !== owner.metadata.uid));
+    } else if (!controller && fits && !leaving) {
+      claimed.push(await setOwners(objects, type, object, (owners) => [...owners, ownedBy(owner)]));
+    }
+  }
+  return claimed;
+}
+
+function setOwners<T extends KubeObject>(
+  objects: Objects,
+  type: ResourceType,
+  object: T,
+  change: (owners: OwnerReference[]) => OwnerReference[],
+): Promise<T> {
+  const next = structuredClone(object);
+  next.metadata.ownerReferences = change(next.metadata.ownerReferences ?? []);
+  return objects.update(type, next);
+}
+
 /** A pod of a workload's template. */
 export function podFrom(
   owner: KubeObject,
@@ -75,7 +113,8 @@ function stable(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(stable).join(',')}]`;
   if (value && typeof value === 'object') {
     return `{${Object.keys(value)
-      .filter((key) => value[key] !== undefined)
+      // kubectl writes `creationTimestamp: null` into templates that it puts back.
+      .filter((key) => value[key] !== undefined && value[key] !== null)
       .sort()
       .map((key) => `${JSON.stringify(key)}:${stable(value[key])}`)
       .join(',')}}`;

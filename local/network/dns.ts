@@ -12,6 +12,14 @@ const authoritative = 1 << 10;
 const recursionAvailable = 1 << 7;
 const nameError = 3;
 const serverFailure = 2;
+/** Aliases may lead in a circle. */
+const longestChain = 8;
+const reverse = '.in-addr.arpa';
+/** Reverse zones of pods and services. */
+const ourNetworks = [`.244.10${reverse}`, `.96.10${reverse}`];
+/** RFC 1035 §4.2.1: what a client takes over UDP unless it says more (RFC 6891), and what one packet holds. */
+const plainSize = 512;
+const packetSize = 1232;
 
 /** Sends a query (wire form) to the resolvers outside and gives back the answer. */
 export type Upstream = (query: Buffer) => Promise<Buffer>;
@@ -42,6 +50,7 @@ function endpointsOf(objects: Objects, service: KubeObject): Endpoint[] {
 /** Answers to one question; undefined where no such name is in the cluster, empty where it has no such record. */
 function answer(objects: Objects, question: Question): Answer[] | undefined {
   const name = question.name.toLowerCase();
+  if (name.endsWith(reverse)) return reverseAnswer(objects, question);
   const suffix = `.${clusterDomain}`;
   const parts = name.slice(0, -suffix.length).split('.');
   const kind = parts.pop();
@@ -91,33 +100,81 @@ function answer(objects: Objects, question: Question): Answer[] | undefined {
   return question.type === 'A' ? chosen.map((one) => address(one.address)) : [];
 }
 
+/** The name of a service address, or of an endpoint of a headless service. */
+function reverseAnswer(objects: Objects, question: Question): Answer[] | undefined {
+  const address = question.name.toLowerCase().slice(0, -reverse.length).split('.').reverse().join('.');
+  const services = objects.list(resources.services);
+  const base = ({ metadata }: KubeObject): string => `${metadata.name}.${metadata.namespace}.svc.${clusterDomain}`;
+  const names = services.filter((one) => one.spec.clusterIP === address).map(base);
+  for (const service of services.filter((one) => one.spec.clusterIP === 'None'))
+    for (const one of endpointsOf(objects, service))
+      if (one.address === address) names.push(`${one.host}.${base(service)}`);
+  if (names.length === 0) return undefined;
+  return question.type === 'PTR' ? names.map((data) => ({ type: 'PTR', name: question.name, ttl, data })) : [];
+}
+
+/** Whether the cluster alone knows about a name. */
+function isOurs(name: string): boolean {
+  return name === clusterDomain || name.endsWith(`.${clusterDomain}`) || ourNetworks.some((one) => name.endsWith(one));
+}
+
+/** Lets resolvers remember that there is nothing (RFC 2308). */
+const authority: Answer = {
+  type: 'SOA',
+  name: clusterDomain,
+  ttl,
+  data: {
+    mname: `ns.dns.${clusterDomain}`,
+    rname: `hostmaster.${clusterDomain}`,
+    serial: 1,
+    refresh: 7200,
+    retry: 1800,
+    expire: 86_400,
+    minimum: ttl,
+  },
+};
+
 function respond(query: DecodedPacket, answers: Answer[], rcode: number): Buffer {
   const recursion = (query.flags ?? 0) & (1 << 8);
   const flags = authoritative | recursionAvailable | recursion | rcode;
-  return encode({ type: 'response', id: query.id ?? 0, flags, questions: query.questions ?? [], answers });
+  const nothing = answers.length === 0 && rcode !== serverFailure;
+  return encode({
+    type: 'response',
+    id: query.id ?? 0,
+    flags,
+    questions: query.questions ?? [],
+    answers,
+    authorities: nothing ? [authority] : [],
+  });
 }
 
 /** Turns one query (wire form) into its answer. */
-export async function resolve(objects: Objects, upstream: Upstream, wire: Buffer): Promise<Buffer> {
+export async function resolve(objects: Objects, upstream: Upstream, wire: Buffer, aliases = 0): Promise<Buffer> {
   const query = decode(wire);
   const question = query.questions?.[0];
   if (!question) return respond(query, [], serverFailure);
-  const name = question.name.toLowerCase();
-  if (name !== clusterDomain && !name.endsWith(`.${clusterDomain}`)) {
+  if (!isOurs(question.name.toLowerCase())) {
     return upstream(wire).catch(() => respond(query, [], serverFailure));
   }
   const found = answer(objects, question);
-  const alias = found?.find((one) => one.type === 'CNAME');
-  if (alias?.type === 'CNAME' && question.type !== 'CNAME')
-    found!.push(...(await follow(objects, upstream, { ...question, name: alias.data })));
-  return respond(query, found ?? [], found ? 0 : nameError);
+  if (!found) return respond(query, [], nameError);
+  const rest = aliases < longestChain ? await follow(objects, upstream, question, found, aliases) : [];
+  return respond(query, [...found, ...rest], 0);
 }
 
-/** What an alias leads to: a client's resolver does not ask again itself. */
-async function follow(objects: Objects, upstream: Upstream, question: Question): Promise<Answer[]> {
-  const flags = 1 << 8; // recursion desired
-  const wire = encode({ type: 'query', id: 1, flags, questions: [question] });
-  return decode(await resolve(objects, upstream, wire)).answers ?? [];
+/** What an alias leads to: the stub resolvers of pods do not ask on themselves. */
+async function follow(
+  objects: Objects,
+  upstream: Upstream,
+  question: Question,
+  found: Answer[],
+  aliases: number,
+): Promise<Answer[]> {
+  const alias = found[0];
+  if (alias?.type !== 'CNAME' || question.type === 'CNAME') return [];
+  const next = encode({ type: 'query', id: 0, flags: 1 << 8, questions: [{ ...question, name: alias.data }] });
+  const reply = await resolve(objects, upstream, next, aliases + 1).catch(() => undefined);
+  return reply ? (decode(reply).answers ?? []) : [];
 }
 
 /** Serves DNS over UDP and TCP on port 53 of an address of this network namespace. */
@@ -130,7 +187,7 @@ export async function serveDns(
   const udp: DatagramSocket = createSocket({ type: 'udp4', reuseAddr: true });
   udp.on('message', (wire, from) => {
     resolve(objects, upstream, wire).then(
-      (reply) => udp.send(truncated(reply), from.port, from.address),
+      (reply) => udp.send(truncated(reply, sizeFor(wire)), from.port, from.address),
       (error: Error) => log(`dns: query from ${from.address} not understood: ${error.message}`),
     );
   });
@@ -162,9 +219,17 @@ export async function serveDns(
   };
 }
 
-/** RFC 1035 §4.2.1: what does not fit 512 bytes is cut to the header with TC set; the client comes again over TCP. */
-function truncated(reply: Buffer): Buffer {
-  if (reply.length <= 1232) return reply;
+/** How much the sender of a query takes in one datagram. */
+function sizeFor(wire: Buffer): number {
+  const extended = decode(wire).additionals?.find((one) => one.type === 'OPT');
+  return extended && 'udpPayloadSize' in extended
+    ? Math.min(packetSize, Math.max(plainSize, extended.udpPayloadSize))
+    : plainSize;
+}
+
+/** What does not fit is cut to the header with TC set; the client comes again over TCP. */
+function truncated(reply: Buffer, size: number): Buffer {
+  if (reply.length <= size) return reply;
   const query = decode(reply);
   const flags = (query.flags ?? 0) | (1 << 9);
   return encode({ type: 'response', id: query.id ?? 0, flags, questions: query.questions ?? [] });

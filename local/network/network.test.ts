@@ -33,8 +33,10 @@ describe('cluster DNS', () => {
     await objects.create(resources.services, service('web', { clusterIP: '10.96.3.4' }));
     await objects.create(resources.services, service('db', { clusterIP: 'None' }));
     await objects.create(resources.services, service('far', { type: 'ExternalName', externalName: 'example.org' }));
-    const alias = { type: 'ExternalName', externalName: 'web.shop.svc.cluster.local' };
-    await objects.create(resources.services, service('near', alias));
+    const round = { type: 'ExternalName', externalName: 'round.shop.svc.cluster.local' };
+    await objects.create(resources.services, service('round', round));
+    const near = { type: 'ExternalName', externalName: 'web.shop.svc.cluster.local' };
+    await objects.create(resources.services, service('near', near));
     const endpoints = [
       { addresses: ['10.244.0.5'], hostname: 'db-0' },
       { addresses: ['10.244.0.6'], conditions: { ready: false } },
@@ -42,7 +44,10 @@ describe('cluster DNS', () => {
     await objects.create(resources.endpointSlices, slice('db', endpoints));
   });
 
-  async function ask(name: string, type: 'A' | 'AAAA' | 'SRV' = 'A'): Promise<{ rcode: string; data: unknown[] }> {
+  async function ask(
+    name: string,
+    type: 'A' | 'AAAA' | 'SRV' | 'PTR' = 'A',
+  ): Promise<{ rcode: string; data: unknown[] }> {
     const query = encode({ type: 'query', id: 7, flags: 256, questions: [{ type, name }] });
     const reply = decode(
       await resolve(
@@ -70,7 +75,11 @@ describe('cluster DNS', () => {
     ['db-1.db.shop.svc.cluster.local', 'A', 'NXDOMAIN', []],
     ['far.shop.svc.cluster.local', 'A', 'NOERROR', ['example.org']],
     ['near.shop.svc.cluster.local', 'A', 'NOERROR', ['web.shop.svc.cluster.local', '10.96.3.4']],
+    ['round.shop.svc.cluster.local', 'A', 'NOERROR', Array.from({ length: 9 }, () => 'round.shop.svc.cluster.local')],
     ['none.shop.svc.cluster.local', 'A', 'NXDOMAIN', []],
+    ['4.3.96.10.in-addr.arpa', 'PTR', 'NOERROR', ['web.shop.svc.cluster.local']],
+    ['5.0.244.10.in-addr.arpa', 'PTR', 'NOERROR', ['db-0.db.shop.svc.cluster.local']],
+    ['9.9.244.10.in-addr.arpa', 'PTR', 'NXDOMAIN', []],
     ['web.shop.svc.cluster.local.shop.svc.cluster.local', 'A', 'NXDOMAIN', []],
   ] as const)('answers %s %s with %s %j', async (name, type, rcode, data) => {
     expect(await ask(name, type)).toEqual({ rcode, data });
@@ -86,7 +95,8 @@ describe('cluster DNS', () => {
   it('asks outside for every other name, and says so where nobody answers', async () => {
     outside.length = 0;
     expect((await ask('example.org')).rcode).toBe('SERVFAIL');
-    expect(outside).toEqual(['example.org']);
+    expect(outside.at(-1)).toBe('example.org');
+    expect(outside.some((name) => name.endsWith('cluster.local'))).toBe(false);
   });
 });
 
@@ -101,6 +111,32 @@ describe('service addresses', () => {
     expect(table).toContain('numgen random mod 1 map { 0 : 10.244.0.5 . 8080 }');
     expect(table).toContain('10.96.3.4 . tcp . 80 : goto service_0');
     expect(table).toContain('10.244.0.5 . 10.244.0.5');
+  });
+
+  it('lead to endpoints that end but still serve while no other is ready', () => {
+    const ending = { addresses: ['10.244.0.5'], conditions: { ready: false, serving: true, terminating: true } };
+    const ready = { addresses: ['10.244.0.6'], conditions: { ready: true, serving: true, terminating: false } };
+    const addresses = (endpoints: object[]) =>
+      servicePorts([service('web', { clusterIP: '10.96.3.4' })], [slice('web', endpoints)])[0]!.endpoints.map(
+        (one) => one.address,
+      );
+    expect(addresses([ending])).toEqual(['10.244.0.5']);
+    expect(addresses([ending, ready])).toEqual(['10.244.0.6']);
+  });
+
+  it('keep a client at its endpoint where asked to, also when another endpoint goes', () => {
+    const addresses = ['10.244.0.5', '10.244.0.6', '10.244.0.7'];
+    const slots = (list: string[]): string[] => {
+      const endpoints = list.map((address) => ({ addresses: [address] }));
+      const sticky = service('web', { clusterIP: '10.96.3.4', sessionAffinity: 'ClientIP' });
+      const table = renderTable(servicePorts([sticky], [slice('web', endpoints)]), []);
+      const [, map] = /jhash ip saddr mod 64 seed 0x6d657368 map \{ ([^}]*) \}/.exec(table)!;
+      return map!.split(', ').map((entry) => entry.split(' ')[2]!);
+    };
+    const before = slots(addresses);
+    expect(new Set(before)).toEqual(new Set(addresses));
+    const after = slots(addresses.slice(0, 2));
+    expect(after.filter((address, slot) => before[slot] !== addresses[2] && before[slot] !== address)).toEqual([]);
   });
 
   it('without endpoints are in no rule, so that connections are refused', () => {

@@ -1,4 +1,7 @@
-/** Services of type LoadBalancer, published on 127.0.0.1 of the machine by the supervisor. */
+/**
+ * Services of type LoadBalancer and NodePort, published on 127.0.0.1 of the machine by the supervisor: the former under
+ * their own ports, both under their node ports.
+ */
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { Publication } from '../messages.ts';
@@ -7,43 +10,59 @@ import type { Objects } from '../objects.ts';
 /** Opens ports; answers with what could not be opened, by key. */
 export type Publish = (publications: Publication[]) => Promise<Record<string, string>>;
 
-function publicationsOf(service: KubeObject): Publication[] {
+interface Port {
+  port: number;
+  nodePort?: number;
+  protocol?: string;
+}
+
+function publicationsOf(service: KubeObject): { balancer: Publication[]; node: Publication[]; udp: Port[] } {
   const { name, namespace } = service.metadata;
-  return service.spec.ports.map((port: { port: number }) => ({
-    key: `${namespace}/${name}:${port.port}`,
-    port: port.port,
+  const ports: Port[] = service.spec.ports ?? [];
+  const tcp = ports.filter((one) => (one.protocol ?? 'TCP') === 'TCP');
+  const publication = (port: number, targetPort: number): Publication => ({
+    key: `${namespace}/${name}:${port}`,
+    port,
     address: service.spec.clusterIP,
-  }));
+    targetPort,
+  });
+  return {
+    balancer: service.spec.type === 'LoadBalancer' ? tcp.map((one) => publication(one.port, one.port)) : [],
+    node: tcp.flatMap((one) => (one.nodePort === undefined ? [] : publication(one.nodePort, one.port))),
+    udp: ports.filter((one) => one.protocol === 'UDP'),
+  };
 }
 
 /** Keeps the published ports and the services' status in step; a port in use is tried again every few seconds. */
 export function keepPublished(objects: Objects, publish: Publish): () => void {
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
-  const told = new Set<string>();
+  /** Service → what was said about it last. */
+  const told = new Map<string, string>();
+  const report = ({ metadata }: KubeObject, open: boolean) =>
+    objects.updateStatus(resources.services, metadata.name!, metadata.namespace, (status) => ({
+      ...status,
+      loadBalancer: open ? { ingress: [{ ip: '127.0.0.1', ipMode: 'VIP' }] } : {},
+    }));
   const update = async (): Promise<void> => {
     const services = objects
       .list(resources.services)
-      .filter((one) => one.spec.type === 'LoadBalancer' && one.spec.clusterIP);
-    const problems = await publish(services.flatMap(publicationsOf));
+      .filter((one) => ['LoadBalancer', 'NodePort'].includes(one.spec.type) && one.spec.clusterIP);
+    const all = services.map((service) => ({ service, ...publicationsOf(service) }));
+    const problems = await publish(all.flatMap(({ balancer, node }) => [...balancer, ...node]));
     if (stopped) return;
     timer = undefined;
-    for (const service of services) {
-      const { name, namespace } = service.metadata;
-      const problem = publicationsOf(service)
-        .map((one) => problems[one.key])
-        .find((one) => one !== undefined);
-      const ingress = problem === undefined ? [{ ip: '127.0.0.1' }] : [];
-      await objects.updateStatus(resources.services, name!, namespace, (status) => ({
-        ...status,
-        loadBalancer: ingress.length > 0 ? { ingress } : {},
-      }));
-      const mark = `${namespace}/${name}`;
-      if (problem === undefined) told.delete(mark);
-      else if (!told.has(mark)) {
-        told.add(mark);
-        objects.event(service, 'Warning', 'SyncLoadBalancerFailed', `Not published: ${problem}`);
-      }
+    for (const { service, balancer, node, udp } of all) {
+      const failed = (list: Publication[]) => list.map((one) => problems[one.key]).filter((one) => one !== undefined);
+      if (service.spec.type === 'LoadBalancer') await report(service, failed(balancer).length === 0);
+      const why = [
+        ...failed([...balancer, ...node]),
+        ...udp.map((one) => `port ${one.port} is UDP, which is served inside the mesh only`),
+      ];
+      const mark = `${service.metadata.namespace}/${service.metadata.name}`;
+      if (why.length > 0 && told.get(mark) !== why.join())
+        objects.event(service, 'Warning', 'SyncLoadBalancerFailed', `Not published: ${why.join('; ')}`);
+      told.set(mark, why.join());
     }
     if (Object.keys(problems).length > 0) timer ??= setTimeout(update, 5_000);
   };

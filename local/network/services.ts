@@ -1,5 +1,6 @@
 /** Service addresses: one nft table in the node's namespace, replaced as a whole whenever Services or their endpoints change. */
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { Objects } from '../objects.ts';
@@ -18,7 +19,12 @@ export interface ServicePort {
   port: number;
   nodePort?: number;
   endpoints: { address: string; port: number }[];
+  /** sessionAffinity: ClientIP. */
+  sticky?: boolean;
 }
+
+/** Slots that clients are spread over where they are to stay with their endpoint. */
+const affinitySlots = 64;
 
 /** Joins Services with their ready endpoints. */
 export function servicePorts(services: KubeObject[], slices: KubeObject[]): ServicePort[] {
@@ -34,17 +40,44 @@ export function servicePorts(services: KubeObject[], slices: KubeObject[]): Serv
     return (service.spec.ports ?? []).flatMap((port: KubeObject): ServicePort[] => {
       const protocol = (port.protocol ?? 'TCP').toLowerCase();
       if (protocol !== 'tcp' && protocol !== 'udp') return [];
-      const endpoints = own.flatMap((slice) => {
+      const all = own.flatMap((slice) => {
         const target = (slice.ports ?? []).find((one: SlicePort) => (one.name ?? '') === (port.name ?? ''));
         if (!target?.port) return [];
-        return (slice.endpoints ?? [])
-          .filter((endpoint: KubeObject) => endpoint.conditions?.ready !== false)
-          .map((endpoint: KubeObject) => ({ address: endpoint.addresses[0], port: target.port }));
+        return (slice.endpoints ?? []).map(({ addresses: [address], conditions = {} }: KubeObject) => ({
+          conditions,
+          target: { address, port: target.port },
+        }));
       });
+      const ready = all.filter(({ conditions }) => conditions.ready !== false);
+      // As kube-proxy does: while none is ready, those that end but still serve are better than nothing.
+      const chosen =
+        ready.length > 0 ? ready : all.filter(({ conditions }) => conditions.serving && conditions.terminating);
+      const endpoints = chosen.map(({ target }) => target);
+      const sticky = service.spec.sessionAffinity === 'ClientIP' ? { sticky: true } : {};
       const nodePort = port.nodePort ? { nodePort: port.nodePort } : {};
-      return [{ protocol, addresses, port: port.port, endpoints, ...nodePort }];
+      return [{ protocol, addresses, port: port.port, endpoints, ...nodePort, ...sticky }];
     });
   });
+}
+
+type Target = ServicePort['endpoints'][number];
+
+const byChance = (endpoints: Target[]): { choice: string; targets: Target[] } => ({
+  choice: `numgen random mod ${endpoints.length}`,
+  targets: endpoints,
+});
+
+/**
+ * Each client address falls into one of some slots, and each slot goes to the endpoint that ranks highest in it: a
+ * client stays where it is until its endpoint goes, also over a new table, which forgets every dynamic set.
+ */
+function byClient(endpoints: Target[]): { choice: string; targets: Target[] } {
+  const rank = (slot: number, { address, port }: Target): string =>
+    createHash('sha256').update(`${slot} ${address}:${port}`).digest('hex');
+  const targets = Array.from({ length: affinitySlots }, (_, slot) =>
+    endpoints.reduce((best, one) => (rank(slot, one) > rank(slot, best) ? one : best)),
+  );
+  return { choice: `jhash ip saddr mod ${affinitySlots} seed 0x6d657368`, targets };
 }
 
 /** The whole table as nft reads it. Equal input gives equal text. */
@@ -53,9 +86,10 @@ export function renderTable(ports: ServicePort[], podAddresses: string[]): strin
   const elements: string[] = [];
   ports.forEach((port, index) => {
     if (port.endpoints.length === 0) return;
-    const targets = port.endpoints.map(({ address, port: number }, at) => `${at} : ${address} . ${number}`).join(', ');
+    const { choice, targets } = port.sticky ? byClient(port.endpoints) : byChance(port.endpoints);
+    const map = targets.map(({ address, port: number }, at) => `${at} : ${address} . ${number}`).join(', ');
     chains.push(`  chain service_${index} {
-    meta l4proto ${port.protocol} dnat ip to numgen random mod ${port.endpoints.length} map { ${targets} }
+    meta l4proto ${port.protocol} dnat ip to ${choice} map { ${map} }
   }`);
     for (const address of port.addresses)
       elements.push(`${address} . ${port.protocol} . ${port.port} : goto service_${index}`);

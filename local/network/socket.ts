@@ -5,7 +5,7 @@
 
 import ffi from 'node:ffi';
 import { closeSync, openSync } from 'node:fs';
-import { Socket } from 'node:net';
+import { createServer, type Server, Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 
 const inet = 2;
@@ -102,6 +102,21 @@ export function listeningSocket(address: string, port: number): number {
 export function connectIn(namespace: string, address: string, port: number): Socket {
   const fd = inNamespace(namespace, () => connectingSocket(address, port));
   return new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+}
+
+/** A server on an IPv4 address inside a network namespace. */
+export function listenIn(
+  namespace: string,
+  address: string,
+  port: number,
+  accept: (socket: Socket) => void,
+): Promise<Server> {
+  const fd = inNamespace(namespace, () => listeningSocket(address, port));
+  const server = createServer({ allowHalfOpen: true }, accept);
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ fd }, () => resolve(server));
+  });
 }
 
 /** Copies bytes both ways; each direction ends on its own, an error ends both. */

@@ -1,21 +1,23 @@
 /** The pod runtime of the local mesh: takes every pod of the store, runs it, and answers for its logs and ports. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { nodeAddress } from '../network/addresses.ts';
 import { connectIn } from '../network/socket.ts';
-import { Conflict, NotFound, type PodRuntime } from '../objects.ts';
-import { podFiles, quote } from './files.ts';
+import { Conflict, type ExecSession, NotFound, type PodRuntime, pipedSession } from '../objects.ts';
+import { podFiles } from './files.ts';
+import { LogClock } from './log-clock.ts';
 import { streamLog } from './logs.ts';
 import { type PodContext, PodWorker } from './pod.ts';
 import { endRecorded } from './recorded.ts';
+import { runInTerminal } from './terminal.ts';
 
 export class Runtime implements PodRuntime {
   readonly #context: PodContext;
   readonly #workers = new Map<string, PodWorker>();
+  readonly #clock = new LogClock(() => this.#logFiles());
   #unwatch: (() => void) | undefined;
 
   constructor(context: PodContext) {
@@ -93,8 +95,19 @@ export class Runtime implements PodRuntime {
     }
   }
 
+  #logFiles(): string[] {
+    return [...this.#workers.values()].flatMap((worker) => {
+      const { containers, initContainers = [] } = worker.pod.spec;
+      return [...initContainers, ...containers].flatMap(({ name }: KubeObject) => {
+        const runner = worker.runner(name as string);
+        return (runner?.running && runner.log(false)) || [];
+      });
+    });
+  }
+
   /** Lets go of every pod; they go on running. */
   release(): void {
+    this.#clock.stop();
     this.#unwatch?.();
     for (const worker of this.#workers.values()) worker.release();
   }
@@ -110,19 +123,23 @@ export class Runtime implements PodRuntime {
     const file = runner?.log(options.previous === true);
     if (!runner || !file)
       throw new NotFound(
-        `container ${options.container} of pod ${pod} has no ${options.previous ? 'previous ' : ''}log`,
+        options.previous
+          ? `previous terminated container "${options.container}" in pod "${pod}" not found`
+          : `container "${options.container}" in pod "${pod}" is waiting to start`,
       );
-    return streamLog(file, { ...options, running: () => runner.log(false) === file && runner.running }, signal);
+    const { sinceSeconds, sinceTime = sinceSeconds === undefined ? undefined : Date.now() - sinceSeconds * 1_000 } =
+      options;
+    const from = sinceTime === undefined ? {} : { from: this.#clock.offsetAt(file, sinceTime) };
+    const running = (): boolean => runner.log(false) === file && runner.running;
+    return streamLog(file, { ...options, ...from, running }, signal);
   }
 
-  async exec(...[namespace, pod, container, command, options]: Parameters<PodRuntime['exec']>): Promise<ChildProcess> {
+  async exec(...[namespace, pod, container, command, options]: Parameters<PodRuntime['exec']>): Promise<ExecSession> {
     const runner = this.#worker(namespace, pod).runner(container);
     if (!runner) throw new NotFound(`pod ${pod} has no container ${container}`);
     const argv = [...runner.enter(), ...command];
-    if (!options.tty) return spawn(argv[0]!, argv.slice(1), { stdio: 'pipe' });
-    // script (util-linux) gives the program the terminal it asks for.
-    const line = argv.map(quote).join(' ');
-    return spawn('script', ['-qefc', line, '/dev/null'], { stdio: 'pipe' });
+    if (options.tty) return runInTerminal(runner.process!.pid, argv);
+    return pipedSession(spawn(argv[0]!, argv.slice(1), { stdio: 'pipe' }));
   }
 
   async connect(namespace: string, pod: string, port: number): Promise<Duplex> {
@@ -132,36 +149,4 @@ export class Runtime implements PodRuntime {
     socket.setNoDelay(true);
     return socket;
   }
-}
-
-/** The Node object kubectl shows. */
-export function nodeObject(name: string): KubeObject {
-  const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
-  return {
-    apiVersion: 'v1',
-    kind: 'Node',
-    metadata: { name, labels: { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux' } },
-    spec: { podCIDR: '10.244.0.0/16' },
-    status: {
-      addresses: [
-        { type: 'InternalIP', address: nodeAddress },
-        { type: 'Hostname', address: name },
-      ],
-      conditions: [
-        {
-          type: 'Ready',
-          status: 'True',
-          reason: 'KubeletReady',
-          message: 'the local mesh runs',
-          lastHeartbeatTime: now,
-          lastTransitionTime: now,
-        },
-      ],
-      nodeInfo: {
-        kubeletVersion: 'v1.33.0',
-        operatingSystem: 'linux',
-        architecture: process.arch === 'x64' ? 'amd64' : process.arch,
-      },
-    },
-  };
 }

@@ -8,6 +8,9 @@ export interface LogOptions {
   follow: boolean;
   tailLines?: number;
   timestamps?: boolean;
+  /** Where to begin, where not all of the file is wanted. */
+  from?: number;
+  limitBytes?: number;
   /** Whether more may still come. */
   running: () => boolean;
 }
@@ -41,9 +44,10 @@ async function tailOffset(file: string, lines: number): Promise<number> {
 
 async function* read(file: string, options: LogOptions, signal: AbortSignal): AsyncGenerator<Buffer> {
   const older = `${file}.1`;
-  if (options.tailLines === undefined && existsSync(older))
+  if (options.tailLines === undefined && options.from === undefined && existsSync(older))
     for await (const chunk of createReadStream(older)) yield chunk;
-  let offset = options.tailLines === undefined ? 0 : await tailOffset(file, options.tailLines);
+  const tail = options.tailLines === undefined ? 0 : await tailOffset(file, options.tailLines);
+  let offset = Math.max(tail, options.from ?? 0);
   for (;;) {
     // Asked before reading: what is written between the two is read in this round.
     const more = options.follow && options.running() && !signal.aborted;
@@ -62,8 +66,17 @@ async function* read(file: string, options: LogOptions, signal: AbortSignal): As
 /** Log lines carry no time of their own: programs write straight into the file, so that they need no helper. With
  *  `timestamps` each line gets the time it was last written to. */
 export function streamLog(file: string, options: LogOptions, signal: AbortSignal): NodeJS.ReadableStream {
-  const chunks = read(file, options, signal);
+  const chunks = limited(read(file, options, signal), options.limitBytes);
   return Readable.from(options.timestamps ? stamped(chunks, file) : chunks, { objectMode: false });
+}
+
+async function* limited(chunks: AsyncGenerator<Buffer>, limit = Number.POSITIVE_INFINITY): AsyncGenerator<Buffer> {
+  let left = limit;
+  for await (const chunk of chunks) {
+    yield chunk.subarray(0, left);
+    left -= chunk.length;
+    if (left <= 0) return;
+  }
 }
 
 async function* stamped(chunks: AsyncGenerator<Buffer>, file: string): AsyncGenerator<string> {

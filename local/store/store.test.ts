@@ -1,11 +1,12 @@
-import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { KubeObject } from '../../kube/types.ts';
-import { StateCorrupt, Store } from './store.ts';
+import { StateError } from './open.ts';
+import { Store } from './store.ts';
 
 let folder: string;
 let file: string;
@@ -63,6 +64,28 @@ test('a writer killed in the middle of its writes loses nothing it acknowledged'
 });
 
 test.each([
+  ['an empty file', () => Buffer.alloc(0)],
+  [
+    'a state file that was cut off',
+    (path: string) => {
+      const store = Store.open(path);
+      for (let n = 0; n < 200; n++) store.put('configmaps', `c${n}`, map(`c${n}`, { text: 'x'.repeat(200) }));
+      store.close();
+      return readFileSync(path).subarray(0, 9000);
+    },
+  ],
+  [
+    'a state file with an object that is none',
+    (path: string) => {
+      const store = Store.open(path);
+      store.put('configmaps', 'a', map('a'));
+      store.close();
+      const database = new DatabaseSync(path);
+      database.exec("UPDATE objects SET body = '{'");
+      database.close();
+      return readFileSync(path);
+    },
+  ],
   ['text', () => Buffer.from('not a database at all, by a long way')],
   [
     'a database of something else',
@@ -85,7 +108,7 @@ test.each([
 ])('%s is refused and left as it is', (_, make) => {
   const content = make(file);
   writeFileSync(file, content);
-  expect(() => Store.open(file)).toThrow(StateCorrupt);
+  expect(() => Store.open(file)).toThrow(expect.objectContaining({ code: 'state-corrupt' }));
   expect(readFileSync(file).equals(content)).toBe(true);
 });
 
@@ -116,4 +139,46 @@ test('changes since a version are there until they are too old', () => {
   expect(store.since(start)).toBeUndefined();
   expect(store.since(store.version)).toEqual([]);
   store.close();
+});
+
+test('a state file of a newer version is refused under its own name and left as it is', () => {
+  Store.open(file).close();
+  const database = new DatabaseSync(file);
+  database.exec('PRAGMA user_version = 99');
+  database.close();
+  const content = readFileSync(file);
+  expect(() => Store.open(file)).toThrow(expect.objectContaining({ code: 'state-newer' }));
+  expect(readFileSync(file).equals(content)).toBe(true);
+});
+
+test('a creation that was cut short leaves nothing in the way', () => {
+  writeFileSync(`${file}.new`, 'half a database');
+  const store = Store.open(file);
+  store.put('configmaps', 'a', map('a'));
+  store.close();
+  expect(existsSync(`${file}.new`)).toBe(false);
+});
+
+test.skipIf(process.getuid?.() !== 0)('on a full disk a write fails as such, and what is there stays', () => {
+  const mounted = join(folder, 'small');
+  mkdirSync(mounted);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'mesh-test', mounted]);
+  try {
+    const path = join(mounted, 'state.db');
+    const store = Store.open(path);
+    const fill = (): void => {
+      for (let n = 0; n < 1000; n++) store.put('configmaps', `c${n}`, map(`c${n}`, { text: 'x'.repeat(2000) }));
+    };
+    expect(fill).toThrow(expect.objectContaining({ code: 'disk-full' }));
+    const names = store.list('configmaps').map((object) => object.metadata.name);
+    expect(names.length).toBeGreaterThan(10);
+    expect(() => store.put('configmaps', 'more', map('more', { text: 'x'.repeat(9000) }))).toThrow(StateError);
+    expect(store.get('configmaps', 'more')).toBeUndefined();
+    store.close();
+    const again = Store.open(path);
+    expect(again.list('configmaps').map((object) => object.metadata.name)).toEqual(expect.arrayContaining(names));
+    again.close();
+  } finally {
+    execFileSync('umount', ['--lazy', mounted]);
+  }
 });

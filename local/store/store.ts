@@ -2,25 +2,11 @@
  * All objects of the local mesh: in memory, and written through to SQLite before a write returns. One counter numbers
  * every change; the last ones are kept so that a watch can resume.
  */
-import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { KubeObject, WatchEvent } from '../../kube/types.ts';
+import { openState, stateProblem, unreadable } from './open.ts';
 
-const schemaVersion = 1;
 const historyLength = 5000;
-const magic = 'SQLite format 3\0';
-
-/** The state file cannot be used. It is left as it is, for its owner to look at. */
-export class StateCorrupt extends Error {
-  readonly code = 'state-corrupt';
-  readonly fix: string;
-
-  constructor(file: string, why: string) {
-    super(`the state file ${file} cannot be read: ${why}`);
-    this.name = 'StateCorrupt';
-    this.fix = `it was left as it is; move it away and run mesh install to begin anew (mv ${file} ${file}.broken)`;
-  }
-}
 
 export interface Change {
   version: number;
@@ -40,6 +26,7 @@ function freeze<T>(value: T): T {
 }
 
 export class Store {
+  readonly #file: string;
   readonly #database: DatabaseSync;
   readonly #put: StatementSync;
   readonly #drop: StatementSync;
@@ -49,7 +36,8 @@ export class Store {
   readonly #history: Change[] = [];
   #version: number;
 
-  private constructor(database: DatabaseSync) {
+  private constructor(file: string, database: DatabaseSync) {
+    this.#file = file;
     this.#database = database;
     this.#put = database.prepare('INSERT OR REPLACE INTO objects (type, key, body) VALUES (?, ?, ?)');
     this.#drop = database.prepare('DELETE FROM objects WHERE type = ? AND key = ?');
@@ -62,43 +50,22 @@ export class Store {
       key: string;
       body: string;
     }[]) {
-      this.#map(row.type).set(row.key, freeze(JSON.parse(row.body) as KubeObject));
+      try {
+        this.#map(row.type).set(row.key, freeze(JSON.parse(row.body) as KubeObject));
+      } catch (error) {
+        throw unreadable(file, row, error);
+      }
     }
   }
 
-  /** Opens or makes the state file. @throws StateCorrupt, and leaves the file alone */
+  /** Opens or makes the state file. @throws StateError, and leaves the file alone */
   static open(file: string): Store {
-    if (existsSync(file) && statSync(file).size > 0) {
-      const head = Buffer.alloc(16);
-      const fd = openSync(file, 'r');
-      readSync(fd, head, 0, 16, 0);
-      closeSync(fd);
-      if (head.toString('latin1') !== magic) throw new StateCorrupt(file, 'it is not a SQLite database');
-    }
-    let database: DatabaseSync | undefined;
+    const database = openState(file);
     try {
-      database = new DatabaseSync(file);
-      const found = (database.prepare('PRAGMA user_version').get() as { user_version: number }).user_version;
-      const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
-      const own = tables.filter((table) => table.name === 'objects' || table.name === 'meta').length === 2;
-      if (tables.length > 0 && !own) throw new Error('it belongs to another program');
-      if (tables.length > 0 && found !== schemaVersion)
-        throw new Error(`its schema is ${found}, this version reads ${schemaVersion}`);
-      if (tables.length > 0) {
-        const check = database.prepare('PRAGMA quick_check').get() as { quick_check: string };
-        if (check.quick_check !== 'ok') throw new Error(check.quick_check);
-      }
-      // FULL: an acknowledged write survives a crash of the machine too; one commit is well under a millisecond.
-      database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
-      if (tables.length === 0) {
-        database.exec(`BEGIN; CREATE TABLE objects (type TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (type, key)) WITHOUT ROWID;
-          CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID; INSERT INTO meta VALUES ('version', '1');
-          PRAGMA user_version = ${schemaVersion}; COMMIT`);
-      }
-      return new Store(database);
+      return new Store(file, database);
     } catch (error) {
-      database?.close();
-      throw new StateCorrupt(file, (error as Error).message);
+      database.close();
+      throw error;
     }
   }
 
@@ -119,7 +86,7 @@ export class Store {
     return [...(this.#types.get(type)?.values() ?? [])];
   }
 
-  /** Stores an object under the next version, which becomes its resourceVersion. */
+  /** Stores an object under the next version, which becomes its resourceVersion. @throws StateError where it cannot be written */
   put(type: string, key: string, object: KubeObject): KubeObject {
     const before = this.get(type, key);
     const version = this.#version + 1;
@@ -183,14 +150,15 @@ export class Store {
   }
 
   #commit(version: number, write: () => void): void {
-    this.#database.exec('BEGIN');
     try {
+      this.#database.exec('BEGIN');
       write();
       this.#count.run(String(version));
       this.#database.exec('COMMIT');
     } catch (error) {
-      this.#database.exec('ROLLBACK');
-      throw error;
+      // Some failures (a full disk) have rolled back already.
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      throw stateProblem(this.#file, error) ?? error;
     }
     this.#version = version;
   }

@@ -1,5 +1,5 @@
 /** A real kubectl against the local mesh's API server, with a pod runtime that only pretends. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,9 +7,10 @@ import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import { ApiServer } from '../../local/api/server.ts';
+import { pipedSession } from '../../local/objects.ts';
+import { findKubectl } from '../support/kubectl.ts';
 
-const kubectl = process.env.KUBECTL ?? 'kubectl';
-const missing = spawnSync(kubectl, ['version', '--client']).status !== 0;
+const { program: kubectl, missing } = await findKubectl();
 const manifest = `
 apiVersion: v1
 kind: ServiceAccount
@@ -38,7 +39,7 @@ metadata: {name: one, labels: {app: one}}
 spec: {containers: [{name: main, image: 'x:1'}]}
 `;
 
-describe.skipIf(missing)(`with ${kubectl} (skipped where it is not installed)`, () => {
+describe.skipIf(missing)(`with ${kubectl || missing}`, () => {
   let folder: string;
   let server: ApiServer;
 
@@ -82,7 +83,7 @@ describe.skipIf(missing)(`with ${kubectl} (skipped where it is not installed)`, 
         else stream.end();
         return stream;
       },
-      exec: async (_namespace, _pod, _container, command) => spawn(command[0]!, command.slice(1)),
+      exec: async (_namespace, _pod, _container, command) => pipedSession(spawn(command[0]!, command.slice(1))),
       connect: async () => new PassThrough(),
     });
     await server.bootstrap();

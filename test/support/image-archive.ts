@@ -66,7 +66,7 @@ export function tar(entries: TarEntry[]): Buffer {
   return Buffer.concat([...blocks, Buffer.alloc(1024)]);
 }
 
-export const sha256 = (content: Buffer | string): string => createHash('sha256').update(content).digest('hex');
+const sha256 = (content: Buffer | string): string => createHash('sha256').update(content).digest('hex');
 
 export interface TestImage {
   layers: Buffer[];
