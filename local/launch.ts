@@ -131,6 +131,8 @@ async function superviseUntilReady(
     cwd: '/',
     env: { ...process.env, PATH: searchPath() },
   };
+  const { keepInherited } = await import('./inherited.ts');
+  keepInherited();
   const child = await spawnAsRoot(paths, program, args, options).catch((error: Error) => {
     const message = `The local mesh did not start: ${error.message.trim()}.`;
     throw new LocalMeshError('start-failed', message, 'Run `mesh check --pre`.');

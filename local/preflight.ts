@@ -32,6 +32,7 @@ const tools = [
   ['unshare', 'no-tool', 'util-linux'],
   ['nsenter', 'no-tool', 'util-linux'],
   ['mount', 'no-tool', 'mount'],
+  ['findmnt', 'no-tool', 'util-linux'],
   ['hostname', 'no-tool', 'hostname'],
 ] as const;
 

@@ -89,6 +89,7 @@ export async function unpackLayer(
     createReadStream(source.file),
     decompressor(source.head),
     digest,
+    aligned,
     entries as unknown as NodeJS.WritableStream,
   );
   const [streamed, read] = await Promise.allSettled([streaming, reading]);
@@ -97,6 +98,17 @@ export async function unpackLayer(
     if (one.status === 'rejected') throw named(one.reason as NodeJS.ErrnoException, source.diffId);
   if (digest.value !== source.diffId) throw broken(`Layer ${source.diffId} holds other content than its digest says.`);
   return writer.notes;
+}
+
+/** Some writers leave out the padding behind the last file. What is cut short in earnest fails by its digest. */
+async function* aligned(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const block = 512;
+  let size = 0;
+  for await (const chunk of chunks) {
+    size += chunk.length;
+    yield chunk;
+  }
+  if (size % block !== 0) yield Buffer.alloc(block - (size % block));
 }
 
 function named(error: NodeJS.ErrnoException, layer: string): Error {

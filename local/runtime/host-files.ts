@@ -46,23 +46,13 @@ export function parseMounts(mountinfo: string): Mount[] {
     });
 }
 
-/** File systems that hold programs and data and that an overlay takes as a lower layer. */
-const real = new Set([
-  'ext2',
-  'ext3',
-  'ext4',
-  'xfs',
-  'btrfs',
-  'f2fs',
-  'zfs',
-  'bcachefs',
-  'nfs',
-  'nfs4',
-  'virtiofs',
-  'overlay',
-]);
-/** Made anew for each container, or nothing a program runs from. */
-const own = new Set(['/proc', '/sys', '/dev', '/run', '/tmp', '/boot']);
+/** File systems that hold programs and data, that an overlay takes as a lower layer, and that never keep one waiting. */
+const real = new Set(['ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'f2fs', 'zfs', 'bcachefs', 'virtiofs']);
+/** Made anew for each container, or nothing a program runs from: other engines' containers and volumes above all. */
+const skipped = [
+  ...['/proc', '/sys', '/dev', '/run', '/tmp', '/boot', '/snap', '/var/snap'],
+  ...['/var/lib/docker', '/var/lib/containers', '/var/lib/containerd', '/var/lib/kubelet'],
+];
 
 const under = (folder: string, path: string): boolean => path.startsWith(folder === '/' ? '/' : `${folder}/`);
 
@@ -77,7 +67,7 @@ export function hostFiles(hidden: string[]): RootFiles {
 /** One overlay over `/`, and one over each file system mounted below it. */
 function whole(mounts: Mount[]): RootFiles {
   const more = mounts.filter(
-    ({ path, type }) => real.has(type) && ![...own].some((folder) => path === folder || under(folder, path)),
+    ({ path, type }) => real.has(type) && !skipped.some((folder) => path === folder || under(folder, path)),
   );
   // A file can be a mount point too.
   const folders = [...new Set(more.map(({ path }) => path))].filter((path) => statSync(path).isDirectory()).sort();
@@ -94,13 +84,18 @@ function piecewise(mounts: Mount[]): RootFiles {
   const visit = (folder: string): void => {
     for (const name of readdirSync(folder)) {
       const path = join(folder, name);
-      if (own.has(path)) continue;
+      if (skipped.includes(path)) continue;
+      const type = at.get(path);
+      // Not even looked at: a network file system may never answer.
+      if (type !== undefined && !real.has(type)) {
+        found.folders.push({ path, mode: 0o755 });
+        continue;
+      }
       const entry = lstatSync(path);
       if (entry.isSymbolicLink()) found.links.push({ path, target: readlinkSync(path) });
       else if (entry.isDirectory()) {
         const mode = entry.mode & 0o7777;
-        const type = at.get(path);
-        if (!readable(path) || (type !== undefined && !real.has(type))) found.folders.push({ path, mode: 0o755 });
+        if (!readable(path)) found.folders.push({ path, mode: 0o755 });
         else if (paths.some((one) => under(path, one))) {
           found.folders.push({ path, mode });
           visit(path);

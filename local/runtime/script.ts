@@ -57,7 +57,9 @@ function rootMounts(plan: ContainerPlan): string[] {
     const names = short ? lower.map((one) => basename(one)) : lower;
     const options = `${plan.userXattr ? 'userxattr,' : ''}lowerdir=${names.join(':')},upperdir=${upper},workdir=${work}`;
     const mount = `mount -t overlay overlay -o ${quote(options)} ${quote(join(plan.scratch, 'root', target))}`;
-    return short ? `(cd ${quote(folder)}; ${mount})` : mount;
+    if (short) return `(cd ${quote(folder)}; ${mount})`;
+    // A program that needs none of it can run all the same.
+    return target === '/' ? mount : `${mount} || echo ${quote(`mesh: ${target} of this machine is not shown`)} >&2`;
   });
   // A root has to be a mount point.
   const bare = plan.root.overlays[0]?.target === '/' ? [] : ['mount --bind "$root" "$root"'];

@@ -144,6 +144,12 @@ describe.skipIf(unable)('the image store', () => {
     expect(String(attributes)).toContain('kept');
   });
 
+  it('takes a layer whose writer left out the padding behind the last file', async () => {
+    const whole = tar([...base, { name: 'last', content: 'x'.repeat(700) }]);
+    await load(ociArchive([{ layers: [whole.subarray(0, whole.length - 1_024 - 300)], name: 'shop/web:1' }]));
+    expect(readFileSync(join(layers()[0]!, 'last'), 'utf8')).toBe('x'.repeat(700));
+  });
+
   it('drops attributes that would speak to the kernel', async () => {
     const pax = { 'SCHILY.xattr.trusted.overlay.redirect': '/etc', 'SCHILY.xattr.user.overlay.opaque': 'y' };
     await load(image([...base, { name: 'x', type: 'folder', pax }]));

@@ -1,15 +1,17 @@
 /** The main thread of work as an ordinary user: a local mesh in a user namespace, from install to uninstall. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   constants,
   copyFileSync,
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,6 +47,7 @@ describe.skipIf(limited)('the local mesh without root', () => {
   let folder: string;
   let home: string;
   let made = false;
+  const mounted = `/srv/mesh-rootless-${process.pid}`;
   let client: KubeClient | undefined;
   let ids: { own: number; first: number; count: number };
 
@@ -55,6 +58,12 @@ describe.skipIf(limited)('the local mesh without root', () => {
     for (const part of ['bin', 'dist']) cpSync(join(root, part), join(folder, part), { recursive: true });
     copyFileSync(process.execPath, join(folder, 'node'), constants.COPYFILE_FICLONE);
     chmodSync(join(folder, 'node'), 0o755);
+    // A folder of this machine with a mount in it.
+    mkdirSync(join(mounted, 'inner'), { recursive: true });
+    mkdirSync(join(folder, 'other'));
+    writeFileSync(join(mounted, 'beside'), 'beside\n');
+    writeFileSync(join(folder, 'other/file'), 'mounted\n');
+    await execa('mount', ['--bind', join(folder, 'other'), join(mounted, 'inner')]);
     made = (await execa('id', [user], { reject: false })).failed;
     if (made) await execa('useradd', ['--create-home', '--home-dir', `/home/${user}`, '--shell', '/bin/sh', user]);
     home = (await execa('getent', ['passwd', user])).stdout.split(':')[5]!;
@@ -64,6 +73,8 @@ describe.skipIf(limited)('the local mesh without root', () => {
   });
 
   afterAll(async () => {
+    spawnSync('umount', [join(mounted, 'inner')]);
+    rmSync(mounted, { recursive: true, force: true });
     client?.close();
     await mesh(['uninstall', '--yes', '--force']).catch(() => {});
     if (made) await execa('userdel', ['--remove', user]);
@@ -192,6 +203,25 @@ describe.skipIf(limited)('the local mesh without root', () => {
       (await client!.list(resources.events, { namespace: 'default' })).find((one) => one.involvedObject.name === 'low'),
     );
     expect(event.message).toContain('port 811 of 127.0.0.1 is for root only');
+  });
+
+  it('shows the machine’s files to a pod, mounts among them, and lets it change none', async () => {
+    const script = `cat ${mounted}/beside ${mounted}/inner/file; echo changed > ${mounted}/new && ls ${mounted}; touch /etc/new /var/log/new /run/new && echo wrote`;
+    const containers = [{ name: 'main', image: 'none', command: ['sh', '-c', script] }];
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'files' },
+      spec: { restartPolicy: 'Never', containers },
+    };
+    await mesh(['apply', '-f', '-'], JSON.stringify(pod));
+    await until(
+      'the pod has ended',
+      async () => (await client!.get(resources.pods, 'files', 'default')).status?.phase === 'Succeeded',
+    );
+    const lines = (await mesh(['logs', 'pod/files'])).split('\n').map((line) => line.replace(/^main: */, ''));
+    expect(lines).toEqual(['beside', 'mounted', 'beside', 'inner', 'new', 'wrote']);
+    expect(['/etc/new', '/var/log/new', '/run/new', `${mounted}/new`].filter((path) => existsSync(path))).toEqual([]);
   });
 
   it('runs a pod in an image, with the image’s users, and what its layers delete hidden', async () => {

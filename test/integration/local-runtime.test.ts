@@ -258,6 +258,29 @@ describe.skipIf(!root)('the local mesh', () => {
   });
 });
 
+describe.skipIf(!root)('a local mesh that was started', () => {
+  it('holds no descriptor of whoever started it', async () => {
+    const paths = freshHome();
+    const home = join(paths.state, '..');
+    const env = { ...process.env, MESH_HOME: home, HOME: home, KUBECONFIG: '' };
+    const mesh = join(import.meta.dirname, '../../bin/mesh');
+    // Far from the others: those next to them Node takes care of itself.
+    const far = 'exec 200>&3 3>&-; exec "$0" install -q';
+    const child = spawn('bash', ['-c', far, mesh], { env, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
+    let closed = false;
+    // Comes when the last process that has the pipe is gone.
+    child.once('close', () => {
+      closed = true;
+    });
+    try {
+      await until('its pipe is closed', async () => closed);
+      expect(await localMeshStatus(paths)).toBe('running');
+    } finally {
+      await stopLocalMesh(paths, () => {});
+    }
+  });
+});
+
 describe.skipIf(!root)('a start of the local mesh that cannot succeed', () => {
   it('names a corrupt state file and leaves it as it is', async () => {
     const paths = freshHome();
