@@ -17,7 +17,7 @@ export interface Logger {
   setLevel(level: LogLevel): void;
 }
 
-/** Lines of one kind beyond this many a second are counted, not written: a flood must not become one of logs. */
+/** Lines of one kind (message and reason) beyond this many a second are counted, not written: a flood must not become one of logs. */
 const maxPerSecond = 20;
 
 export function createLogger(
@@ -31,11 +31,12 @@ export function createLogger(
     if (levels[at] > limit) return;
     const time = now();
     const second = Math.floor(time / 1000);
-    let seen = recent.get(message);
+    const kind = fields?.reason === undefined ? message : `${message}: ${fields.reason}`;
+    let seen = recent.get(kind);
     if (!seen) {
       if (recent.size > 500) recent.clear();
       seen = { second, count: 0, dropped: 0 };
-      recent.set(message, seen);
+      recent.set(kind, seen);
     }
     if (seen.second !== second) {
       seen.second = second;

@@ -134,6 +134,18 @@ test('keep-alive: two exchanges share both connections', async () => {
   ]);
 });
 
+test.each([
+  ['two whole requests', get('/b'), ok('/b').replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n')],
+  ['half a head', 'GET /b HT', ''],
+  ['half a body', 'POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf', ''],
+])('a client that ends its side behind %s gets every answer it asked for', async (_, second, answer) => {
+  const { client, servers } = await bench({ onServer: echoPaths });
+  client.socket.end(get('/a') + second);
+  await until(() => client.ended, 'the end');
+  expect(client.text).toBe(ok('/a') + answer);
+  expect(servers.map((peer) => peer.text).join('')).not.toContain('POST');
+});
+
 test('pipelined requests are answered in order, one at a time', async () => {
   const { client, servers } = await bench({ onServer: echoPaths });
   client.write(get('/a') + get('/b') + get('/c'));

@@ -123,7 +123,7 @@ export class Http1Connection implements CarrierHandler, Timed {
     if (this.#phase === 'idle' || this.#phase === 'head') this.#endClient();
     else if (this.#phase === 'exchange' && !this.#requestBody.done) {
       this.#abort(clientGone('the client ended inside its request'));
-    } else this.#closeAfter = true;
+    } else if (!this.#pending) this.#closeAfter = true;
   }
 
   #onClientGone(): void {
@@ -176,9 +176,12 @@ export class Http1Connection implements CarrierHandler, Timed {
     this.#requestBody.start(head.chunked ? 'chunked' : head.contentLength > 0 ? 'length' : 'none', head.contentLength);
     const end = this.#requestBody.take(buffer, headEnd);
     if (this.#requestBody.failed) return this.#refuse('bad-chunk');
+    // The rest of the body will never come.
+    if (this.#clientEnded && !this.#requestBody.done) return this.#endClient();
     this.#phase = 'exchange';
     beginExchange(this.#exchange, head.method);
-    this.#closeAfter = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive) || this.#clientEnded;
+    const last = this.#clientEnded && end === buffer.length;
+    this.#closeAfter = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive) || last;
     this.#responseStarted = false;
     this.#responseHead = undefined;
     this.#replay.begin();
@@ -338,7 +341,9 @@ export class Http1Connection implements CarrierHandler, Timed {
     this.deadline = this.#options.timers.now + idleTimeoutMs;
     if (this.#pending) this.#readRequests();
     const now: Phase = this.#phase as Phase;
-    if (now !== 'exchange' && !this.#clientEnded) this.#client.resume();
+    if (now === 'exchange') return;
+    if (!this.#clientEnded) this.#client.resume();
+    else if (now !== 'over') this.#endClient();
   }
 
   /** 101: from here on the bytes are the applications' own. */

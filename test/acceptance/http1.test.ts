@@ -193,6 +193,14 @@ describe.skipIf(unable)('HTTP/1', () => {
     expect(client.text).toBe('HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n/last');
   });
 
+  test('a client that ends its side behind its requests gets all answers', async () => {
+    onServerData = echoPath;
+    const client = dial();
+    client.socket.end(get('/first') + get('/final'));
+    await client.over();
+    expect(client.text).toMatch(/\/first.*\/final$/s);
+  });
+
   test('Connection: close of the server is no matter of the client', async () => {
     const used = new Set<Peer>();
     onServerData = (peer) => {
