@@ -386,3 +386,34 @@ test('a validating webhook sees changes and deletions with what was there before
   expect(server.objects.get(resources.configMaps, 'a', 'default')).toBeUndefined();
   close();
 });
+
+test('the roles every cluster has can be bound, and a refusal has the words of Kubernetes', async () => {
+  const account = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'web', namespace: 'default' } };
+  await server.objects.create(resources.serviceAccounts, account);
+  const as = { 'impersonate-user': 'system:serviceaccount:default:web' };
+  const refused = await call('GET', `${maps}/a`, undefined, as);
+  expect([refused.status, refused.lines[0].message]).toEqual([
+    403,
+    'configmaps "a" is forbidden: User "system:serviceaccount:default:web" cannot get resource "configmaps" in API group "" in the namespace "default"',
+  ]);
+  await server.objects.create(resources.roleBindings, {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'RoleBinding',
+    metadata: { name: 'viewers', namespace: 'default' },
+    subjects: [{ kind: 'ServiceAccount', name: 'web', namespace: 'default' }],
+    roleRef: { kind: 'ClusterRole', name: 'view' },
+  });
+  expect((await call('GET', maps, undefined, as)).status).toBe(200);
+  expect((await call('GET', '/api/v1/namespaces/default/secrets', undefined, as)).status).toBe(403);
+  expect((await call('POST', maps, map('b'), as)).status).toBe(403);
+  expect((await call('GET', '/logs', undefined, as)).status).toBe(403);
+  await server.objects.create(resources.clusterRoleBindings, {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'ClusterRoleBinding',
+    metadata: { name: 'owners' },
+    subjects: [{ kind: 'ServiceAccount', name: 'web', namespace: 'default' }],
+    roleRef: { kind: 'ClusterRole', name: 'cluster-admin' },
+  });
+  expect((await call('POST', maps, map('b'), as)).status).toBe(201);
+  expect((await call('GET', '/logs', undefined, as)).status).toBe(404);
+});
