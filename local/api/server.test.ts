@@ -83,6 +83,12 @@ test('a watch from a version that is gone gets 410', async () => {
   expect([status, lines[0].reason]).toEqual([410, 'Expired']);
 });
 
+test('a watch from a version of another state gets 410, and one from no version at all 400', async () => {
+  const watch = (version: string) => call('GET', `${maps}?watch=true&timeoutSeconds=1&resourceVersion=${version}`);
+  expect((await watch('999999')).status).toBe(410);
+  expect((await watch('abc')).status).toBe(400);
+});
+
 test('a list as a watch ends its first part with a bookmark that says so', async () => {
   await server.objects.create(resources.configMaps, map('a'));
   const query = 'watch=true&sendInitialEvents=true&allowWatchBookmarks=true&timeoutSeconds=1';
