@@ -134,8 +134,7 @@ export class Access {
 
   allowed(user: User, request: Attributes): boolean {
     if (isAdmin(user)) return true;
-    if (request.path !== undefined)
-      return openPaths.some((path) => request.path === path || request.path!.startsWith(`${path}/`));
+    if (openPaths.some((path) => request.path === path || request.path?.startsWith(`${path}/`))) return true;
     const reviews = ['authorization.k8s.io', 'authentication.k8s.io'];
     if (reviews.includes(request.group) && request.resource.startsWith('selfsubject')) return true;
     const bound = (binding: Json) =>
@@ -169,7 +168,8 @@ export class Access {
         binding.subjects?.some((subject: Json) => isSubject(user, subject, binding.metadata.namespace)),
       )
       .flatMap((binding) => this.#role(binding.roleRef, binding.metadata.namespace));
-    return { resourceRules: rules.filter((rule) => rule.resources), nonResourceRules: [open] };
+    const paths = rules.filter((rule) => rule.nonResourceURLs);
+    return { resourceRules: rules.filter((rule) => rule.resources), nonResourceRules: [open, ...paths] };
   }
 
   #role(reference: Json, namespace: string | undefined): Json[] {
@@ -189,6 +189,11 @@ function isSubject(user: User, subject: Json, bindingNamespace: string | undefin
 
 function ruleAllows(rule: Json, request: Attributes): boolean {
   const has = (list: string[] | undefined, value: string) => list?.includes('*') || list?.includes(value);
+  const { path } = request;
+  if (path !== undefined) {
+    const covers = (url: string) => url === path || (url.endsWith('*') && path.startsWith(url.slice(0, -1)));
+    return Boolean(has(rule.verbs, request.verb) && rule.nonResourceURLs?.some(covers));
+  }
   const resource = request.subresource ? `${request.resource}/${request.subresource}` : request.resource;
   return Boolean(
     has(rule.verbs, request.verb) &&

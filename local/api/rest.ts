@@ -45,8 +45,9 @@ export class Rest {
       return { status: 201, body: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success' } };
     }
     if (request.name) throw new StatusError(405, 'MethodNotAllowed', 'POST goes to a collection');
-    if (!body?.kind) throw badRequest('the body has no kind');
-    if (body.kind !== type.kind) throw badRequest(`the body is a ${body.kind}, the path is of ${type.kind}`);
+    if (!body?.kind && type.custom) throw badRequest('the body has no kind');
+    if (body?.kind && body.kind !== type.kind)
+      throw badRequest(`the body is a ${body.kind}, the path is of ${type.kind}`);
     const warnings = checkFields(request, body);
     const given = inNamespace(request, body);
     recordUpdate(undefined, given, managerOf(request));
@@ -268,9 +269,12 @@ function managerOf(request: ApiRequest): string {
   return request.query.get('fieldManager') ?? (request.headers['user-agent'] ?? 'unknown').split('/', 1)[0]!;
 }
 
-/** The object with the namespace of its path. */
+/** The object with the kind and the namespace of its path. */
 function inNamespace(request: ApiRequest, body: Json): KubeObject {
-  const object = { ...body, metadata: { ...body.metadata } } as KubeObject;
+  const { group, version, kind } = request.type;
+  const apiVersion = group ? `${group}/${version}` : version;
+  // Clients with types of their own leave out what the path says.
+  const object = { apiVersion, kind, ...body, metadata: { ...body?.metadata } } as KubeObject;
   if (!request.type.namespaced) delete object.metadata.namespace;
   else {
     object.metadata.namespace ??= request.namespace;

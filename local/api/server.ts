@@ -15,6 +15,7 @@ import { openApi } from './openapi.ts';
 import { Registry } from './registry.ts';
 import { type ApiRequest, parseBody, parsePath, readBody, verbOf } from './request.ts';
 import { Rest } from './rest.ts';
+import { defaultRoles } from './roles.ts';
 import { StatusError } from './status-error.ts';
 import { serveLogs, serveUpgrade } from './streams.ts';
 import { tableOf } from './table.ts';
@@ -81,12 +82,15 @@ export class ApiServer {
     return servedTypes(this.objects).filter((type) => type.namespaced && !type.plural.endsWith('reviews'));
   }
 
-  /** The namespaces and services every cluster has. */
+  /** The namespaces, roles and services every cluster has. */
   async bootstrap(): Promise<void> {
     for (const name of ['default', 'kube-system', 'kube-public', 'kube-node-lease']) {
       if (!this.objects.get(resources.namespaces, name))
         await this.objects.create(resources.namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
     }
+    for (const role of defaultRoles)
+      if (!this.objects.get(resources.clusterRoles, role.metadata.name!))
+        await this.objects.create(resources.clusterRoles, role);
     if (!this.objects.get(resources.services, 'kubernetes', 'default')) {
       await this.objects.create(resources.services, {
         apiVersion: 'v1',

@@ -6,7 +6,7 @@ import { filterOf, listFor } from './list.ts';
 import type { Registry } from './registry.ts';
 import { typeKey } from './registry.ts';
 import type { ApiRequest } from './request.ts';
-import { StatusError } from './status-error.ts';
+import { badRequest, StatusError } from './status-error.ts';
 import { tableOf } from './table.ts';
 
 const bookmarkMs = 30_000;
@@ -26,7 +26,9 @@ export function serveWatch(
   const from = query.get('resourceVersion') ?? '';
   const initial = query.get('sendInitialEvents') === 'true';
   const fresh = from === '' || from === '0' || initial;
-  const missed = fresh ? [] : store.since(Number(from));
+  if (!fresh && !/^\d+$/.test(from)) throw badRequest(`resourceVersion: Invalid value: "${from}": it is no version`);
+  // A version that is yet to come is one of another state: its holder has to list anew.
+  const missed = fresh ? [] : Number(from) > store.version ? undefined : store.since(Number(from));
   if (!missed) throw new StatusError(410, 'Expired', `too old resource version: ${from} (${store.oldest})`);
 
   response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-cache' });

@@ -202,6 +202,62 @@ describe.skipIf(missing)(`with ${kubectl || missing}`, () => {
     expect((await run('exec', 'one', '--', 'sh', '-c', 'exit 7')).code).toBe(7);
   });
 
+  test('diff, wait, replace, explain and the lists of what there is', async () => {
+    const file = join(folder, 'wait.yaml');
+    writeFileSync(file, 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: w}\ndata: {a: "1"}\n');
+    await ok('create', '-f', file);
+    writeFileSync(file, 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: w}\ndata: {a: "2"}\n');
+    const diff = await run('diff', '-f', file);
+    expect([diff.code, diff.out]).toEqual([1, expect.stringContaining('+  a: "2"')]);
+    expect(await ok('replace', '-f', file)).toContain('replaced');
+    expect((await run('create', '-f', file)).err).toContain('configmaps "w" already exists');
+    await ok('wait', '--for=jsonpath={.data.a}=2', 'cm/w', '--timeout=10s');
+    const gone = ok('wait', '--for=delete', 'cm/w', '--timeout=10s');
+    await ok('delete', 'cm', 'w');
+    await gone;
+    expect(await ok('api-resources', '-o', 'name')).toContain('deployments.apps');
+    expect(await ok('api-versions')).toContain('batch/v1');
+    expect(await ok('explain', 'pod')).toContain('KIND:       Pod');
+    expect((await run('top', 'pods')).err).toContain('Metrics API not available');
+    expect(await ok('get', 'cm', '--chunk-size=1', '-A', '-o', 'name')).toContain('configmap/');
+  });
+
+  test('a custom resource is validated, printed, explained and scaled', async () => {
+    const file = join(folder, 'crd.json');
+    const properties = { count: { type: 'integer', maximum: 5, description: 'How many there are.' } };
+    const version = {
+      name: 'v1',
+      served: true,
+      storage: true,
+      subresources: { scale: { specReplicasPath: '.spec.count', statusReplicasPath: '.status.count' } },
+      additionalPrinterColumns: [{ name: 'Count', type: 'integer', jsonPath: '.spec.count' }],
+      schema: { openAPIV3Schema: { type: 'object', properties: { spec: { type: 'object', properties } } } },
+    };
+    const names = { plural: 'birds', kind: 'Bird', shortNames: ['bd'] };
+    const spec = { group: 'example.org', scope: 'Namespaced', names, versions: [version] };
+    const definition = { apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition' };
+    writeFileSync(file, JSON.stringify({ ...definition, metadata: { name: 'birds.example.org' }, spec }));
+    await ok('apply', '-f', file);
+    await ok('wait', '--for=condition=Established', 'crd/birds.example.org', '--timeout=10s');
+    const bird = (content: object): void =>
+      writeFileSync(
+        file,
+        JSON.stringify({ apiVersion: 'example.org/v1', kind: 'Bird', metadata: { name: 'a' }, spec: content }),
+      );
+    bird({ count: 'many' });
+    expect((await run('apply', '-f', file)).err).toContain(
+      'spec.count: Invalid value: "string": spec.count in body must be of type integer: "string"',
+    );
+    bird({ count: 1, typo: 1 });
+    expect((await run('apply', '-f', file)).err).toContain('unknown field "spec.typo"');
+    bird({ count: 1 });
+    await ok('apply', '-f', file);
+    await ok('scale', 'bird', 'a', '--replicas=3');
+    expect(await ok('get', 'bd')).toMatch(/^NAME\s+COUNT\na\s+3\n/);
+    expect(await ok('explain', 'bird.spec.count')).toContain('How many there are.');
+    await ok('delete', 'crd', 'birds.example.org');
+  });
+
   test('delete', async () => {
     expect(await ok('delete', 'deploy,service', 'web')).toContain('"web" deleted');
     expect((await run('get', 'deploy', 'web')).err).toContain('not found');
