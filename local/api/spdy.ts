@@ -18,7 +18,7 @@ const maxFrameBytes = 1 << 20;
 const windowBytes = 32_768;
 
 /** What both ends know before the first header block (section 2.6.10.1): length-prefixed names, then plain text. */
-const headerDictionary = makeDictionary();
+export const headerDictionary = makeDictionary();
 
 function makeDictionary(): Buffer {
   const names =
