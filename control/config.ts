@@ -15,7 +15,7 @@ export interface Config {
   /** Milliseconds. */
   certificateLifetime: number;
   issuerLifetime: number;
-  ports: { identity: number; discovery: number; injector: number; api: number; admin: number };
+  ports: { identity: number; discovery: number; injector: number; peer: number; api: number; admin: number };
 }
 
 const units: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -53,6 +53,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       identity: ports.identityPort,
       discovery: ports.discoveryPort,
       injector: ports.injectorPort,
+      peer: ports.peerPort,
       api: ports.apiPort,
       admin: ports.controlAdminPort,
     },
