@@ -11,7 +11,7 @@ import { Conflict, type Objects, type PodRuntime } from '../objects.ts';
 import { Store } from '../store/store.ts';
 import { Access, type TokenRequest, type User } from './access.ts';
 import { Registry } from './registry.ts';
-import { type ApiRequest, parseBody, parsePath, readBody, verbOf } from './request.ts';
+import { type ApiRequest, nameOf, parseBody, parsePath, readBody, verbOf } from './request.ts';
 import { listFor, Rest } from './rest.ts';
 import { StatusError } from './status-error.ts';
 import { serveLogs, serveUpgrade } from './streams.ts';
@@ -284,7 +284,7 @@ export class ApiServer {
       resource: type.plural,
       subresource: parsed.subresource,
       namespace: parsed.namespace,
-      name: parsed.name,
+      name: nameOf(parsed.name, url.searchParams),
     });
     const gone = new AbortController();
     response?.on('close', () => gone.abort());

@@ -9,7 +9,7 @@ import { createConfiguredClient } from '../../kube/configured.ts';
 import { resources } from '../../kube/resources.ts';
 import type { Json, KubeObject, ResourceType } from '../../kube/types.ts';
 import packageJson from '../../package.json' with { type: 'json' };
-import { controlNamespace, exampleRepository, meshedLabel } from '../../protocol/names.ts';
+import { controlNamespace, exampleRepository, meshedLabel, trustBundleConfigMap } from '../../protocol/names.ts';
 import { apiPort } from '../../protocol/ports.ts';
 import { until } from './mesh.ts';
 
@@ -81,8 +81,11 @@ export class TestCluster {
     );
     await this.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, annotations } });
     this.#namespaces.push(name);
-    // Pods are refused until it has its account; a proxy cannot start without the trust bundle.
+    // Pods are refused until it has its account; the trust bundle says that the control plane has seen it.
     await until(`the default account of ${name}`, () => this.client.find(resources.serviceAccounts, 'default', name));
+    await until(`the trust bundle of ${name}`, () =>
+      this.client.find(resources.configMaps, trustBundleConfigMap, name),
+    );
     return name;
   }
 
