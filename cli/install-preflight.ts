@@ -40,7 +40,7 @@ async function refuseOld(kube: KubeClient): Promise<void> {
 const nameOf = (type: ResourceType): string => (type.group ? `${type.plural}.${type.group}` : type.plural);
 
 /** Rights that applying the objects takes and this user lacks, e.g. `create clusterroles.rbac.authorization.k8s.io`. */
-export async function missingRights(kube: KubeClient, objects: readonly KubeObject[]): Promise<string[]> {
+async function missingRights(kube: KubeClient, objects: readonly KubeObject[]): Promise<string[]> {
   const wanted = new Map<string, { type: ResourceType; namespace?: string; verb: string }>();
   for (const { apiVersion, kind, metadata } of objects) {
     const type = await kube.resolve(apiVersion, kind);

@@ -16,7 +16,7 @@ import { until } from './mesh.ts';
 const root = join(import.meta.dirname, '../..');
 
 /** An image with Node at /opt/mesh/node, as the example has it. */
-export const nodeImage = `${exampleRepository}:${packageJson.version}`;
+const nodeImage = `${exampleRepository}:${packageJson.version}`;
 
 export interface Outcome {
   exitCode: number;
