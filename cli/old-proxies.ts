@@ -14,6 +14,8 @@ const types: Record<string, ResourceType> = {
   daemonset: resources.daemonSets,
 };
 const restartAnnotation = 'mesh.dev/restarted-at';
+/** Proxies report every few seconds: what the last new pod does shows only after it is ready. */
+const settleMs = 8_000;
 /** Success may be this much lower than before while a workload rolls. */
 const tolerance = 0.02;
 
@@ -105,8 +107,12 @@ export async function restart(
   const annotations = { [restartAnnotation]: new Date().toISOString() };
   await kube.patch(type!, name, namespace, { spec: { template: { metadata: { annotations } } } });
   const deadline = performance.now() + timeoutMs;
+  let rolledAt: number | undefined;
   for (;;) {
-    if (isRolled({ ...(await kube.get(type!, name, namespace)), kind: type!.kind })) return;
+    if (isRolled({ ...(await kube.get(type!, name, namespace)), kind: type!.kind })) {
+      rolledAt ??= performance.now();
+      if (!before || performance.now() - rolledAt > settleMs) return;
+    }
     const now = await sample(api, workload);
     if (before && now && hasFallen(before, now)) {
       throw new CliError({
@@ -115,7 +121,7 @@ export async function restart(
         fix: `Look at \`mesh stat ${title} -n ${namespace}\`, and run the command again when it is well.`,
       });
     }
-    if (performance.now() > deadline) {
+    if (rolledAt === undefined && performance.now() > deadline) {
       throw new CliError({
         code: 'restart-timeout',
         message: `${title} in namespace ${namespace} is not rolled out in time; no other workload was restarted.`,
