@@ -12,6 +12,7 @@ import * as logs from './commands/logs.ts';
 import * as stat from './commands/stat.ts';
 import * as uninject from './commands/uninject.ts';
 import * as uninstall from './commands/uninstall.ts';
+import * as upgrade from './commands/upgrade.ts';
 import * as versionCommand from './commands/version.ts';
 import type { Context, GlobalOptions } from './context.ts';
 import { docsBase, UsageError } from './errors.ts';
@@ -22,7 +23,7 @@ export const concise = `mesh: mutual TLS, golden metrics and safe retries for ev
 
 Usage: mesh COMMAND [flags]
 
-Set up:      install, uninstall, check, version
+Set up:      install, upgrade, uninstall, check, version
 Workloads:   inject, uninject, apply, delete, image
 Look:        stat, logs
 Shell:       completion, help
@@ -83,6 +84,7 @@ export function buildProgram(io: Io, signal: AbortSignal): { program: Command; c
   for (const { register } of [
     install,
     uninstall,
+    upgrade,
     check,
     inject,
     uninject,

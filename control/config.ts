@@ -14,7 +14,7 @@ export interface Config {
   /** Milliseconds. */
   certificateLifetime: number;
   issuerLifetime: number;
-  ports: { identity: number; discovery: number; injector: number; api: number; admin: number };
+  ports: { identity: number; discovery: number; injector: number; peer: number; api: number; admin: number };
 }
 
 /** Every variable, what it is, and its value where it is not set; docs/configuration.md lists the same. */
@@ -78,6 +78,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       identity: ports.identityPort,
       discovery: ports.discoveryPort,
       injector: ports.injectorPort,
+      peer: ports.peerPort,
       api: ports.apiPort,
       admin: ports.controlAdminPort,
     },

@@ -1,8 +1,11 @@
 /** The control plane: identity, discovery, injector, telemetry and the API, each with its own listener. */
 import type { X509Certificate } from 'node:crypto';
 import type { Server } from 'node:net';
+import { hostname } from 'node:os';
 import { createInClusterClient } from '../kube/in-cluster.ts';
 import type { InboundPolicy } from '../protocol/discovery.ts';
+import { formatSpiffeId } from '../protocol/identity.ts';
+import { controlName } from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
 import { createAdminServer } from './admin.ts';
 import { createApiServer } from './api/server.ts';
@@ -20,7 +23,9 @@ import { createLog } from './log.ts';
 import { controlMetrics } from './metrics.ts';
 import { podPolicy } from './policy/inbound.ts';
 import { followPolicies } from './policy/refresh.ts';
-import { Collector } from './telemetry/collector.ts';
+import { Collector, type Reporter } from './telemetry/collector.ts';
+import { Peers } from './telemetry/peers.ts';
+import { otherReplicas } from './telemetry/replicas.ts';
 
 const upkeepMs = 10_000;
 const drainMs = 5_000;
@@ -93,12 +98,22 @@ async function main(): Promise<void> {
     onTelemetry: (proxy, report) => {
       const pod = cluster.pods.get(proxy.identity.namespace, proxy.pod);
       const { namespace } = proxy.identity;
-      collector.add(
-        { namespace, pod: proxy.pod, workload: pod ? workloadOf(pod) : { namespace, kind: 'pod', name: proxy.pod } },
-        report,
-      );
+      const workload = pod ? workloadOf(pod) : { namespace, kind: 'pod', name: proxy.pod };
+      const reporter: Reporter = { namespace, pod: proxy.pod, workload };
+      if (collector.add(reporter, report)) peers.tell({ reporter, report });
     },
     log,
+  });
+  const peers = new Peers({
+    own,
+    trustBundle: () => authority.trustBundle,
+    identity: formatSpiffeId({ ...config, serviceAccount: controlName }),
+    serverName: `${controlName}.${config.namespace}.svc`,
+    addresses: otherReplicas(cluster, config.namespace, hostname()),
+    port: config.ports.peer,
+    onReport: ({ reporter, report }) => collector.add(reporter, report),
+    log,
+    flushMs: 1_000,
   });
   const webhook = new Webhook({ config, kube, cluster, own, log });
   Object.assign(running, { authority, identity, discovery, webhook });
@@ -116,6 +131,7 @@ async function main(): Promise<void> {
     listen(identity.server, config.ports.identity),
     listen(discovery.server, config.ports.discovery),
     listen(webhook.server, config.ports.injector),
+    listen(peers.server, config.ports.peer),
     listen(api, config.ports.api, '127.0.0.1'),
     bundles.start(),
   ]);
@@ -139,7 +155,7 @@ async function main(): Promise<void> {
     await attempt('own certificate', async () => {
       if (!changed && Date.now() <= own.renewAt.getTime()) return;
       own = makeOwnCertificate(authority, config);
-      for (const part of [identity, discovery, webhook]) part.renew(own);
+      for (const part of [identity, discovery, webhook, peers]) part.renew(own);
       discovery.refreshTrust();
       bundles.refresh();
     });
@@ -165,6 +181,7 @@ async function main(): Promise<void> {
     bundles.stop();
     stopFollowing();
     subscriptions.stop();
+    peers.stop();
     for (const server of [identity.server, webhook.server, api]) server.close();
     kube.close();
     setTimeout(() => process.exit(0), drainMs).unref();

@@ -15,7 +15,15 @@ async function serve(messages: Buffer[], status?: number): Promise<Transport> {
   const server = createServer((_request, response) => response.writeHead(404).end());
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: () => 'v4.channel.k8s.io' });
   server.on('upgrade', (request, socket, head) => {
-    if (status) return socket.end(`HTTP/1.1 ${status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+    if (status) {
+      const body = JSON.stringify({
+        kind: 'Status',
+        code: status,
+        message: 'cannot create resource "pods/portforward"',
+      });
+      socket.end(`HTTP/1.1 ${status} No\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`);
+      return;
+    }
     // Corked: answer and first messages leave in one packet, as a real API server's may.
     socket.cork();
     sockets.handleUpgrade(request, socket, head, (connection) => {
@@ -59,7 +67,10 @@ describe('a port-forward', () => {
     await expect(stream.toArray()).rejects.toThrow('connection refused');
   });
 
-  it('tells the status of a refusal', async () => {
-    await expect(portForward(await serve([], 403), 'shop', 'web', 80)).rejects.toMatchObject({ status: 403 });
+  it('tells what a refusal says: the right that is missing', async () => {
+    await expect(portForward(await serve([], 403), 'shop', 'web', 80)).rejects.toMatchObject({
+      status: 403,
+      message: 'port-forward to shop/web was refused: cannot create resource "pods/portforward"',
+    });
   });
 });

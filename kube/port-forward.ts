@@ -1,9 +1,12 @@
 /** One TCP connection to a port of a pod, through the API server: WebSocket subprotocol v4.channel.k8s.io. */
+import type { IncomingMessage } from 'node:http';
 import { Duplex } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { KubeError } from './client.ts';
 import { pathOf } from './paths.ts';
 import { resources } from './resources.ts';
 import type { Transport } from './transport.ts';
+import type { KubeStatus } from './types.ts';
 
 const dataChannel = 0;
 const errorChannel = 1;
@@ -52,17 +55,22 @@ export async function portForward(transport: Transport, namespace: string, pod: 
       reject(new KubeError(0, 'Unreachable', `port-forward to ${namespace}/${pod}: ${error.message}`, error)),
     );
     socket.once('unexpected-response', (_request, response) => {
-      reject(
-        new KubeError(
-          response.statusCode ?? 0,
-          'PortForward',
-          `port-forward to ${namespace}/${pod} was refused with status ${response.statusCode}`,
-        ),
+      const status = response.statusCode ?? 0;
+      const refuse = (why: string) =>
+        reject(new KubeError(status, 'PortForward', `port-forward to ${namespace}/${pod} was refused: ${why}`));
+      // The API server says which right is missing.
+      readStatus(response).then(
+        (message) => refuse(message ?? `status ${status}`),
+        () => refuse(`status ${status}`),
       );
-      response.resume();
     });
   });
   socket.on('close', () => duplex.push(null));
   socket.on('error', (error) => duplex.destroy(error));
   return duplex;
+}
+
+/** The message of a `Status` object; undefined where the answer is none. */
+async function readStatus(response: IncomingMessage): Promise<string | undefined> {
+  return (JSON.parse(await text(response)) as KubeStatus).message;
 }

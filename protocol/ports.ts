@@ -20,5 +20,7 @@ export const discoveryPort = 8086;
 export const injectorPort = 8443;
 /** API for the CLI, on the pod's loopback: only a port-forward, and with it Kubernetes' own rights, reaches it. */
 export const apiPort = 8085;
+/** Replicas of the control plane tell each other what their proxies report. */
+export const peerPort = 8087;
 /** `/ready`, `/live`, `/metrics` of the control plane. */
 export const controlAdminPort = 9990;

@@ -1,7 +1,14 @@
 /** The control plane's Deployment and Service. */
 import type { KubeObject } from '../kube/types.ts';
 import { controlName, imageRoot } from '../protocol/names.ts';
-import { controlAdminPort, controlUid, discoveryPort, identityPort, injectorPort } from '../protocol/ports.ts';
+import {
+  controlAdminPort,
+  controlUid,
+  discoveryPort,
+  identityPort,
+  injectorPort,
+  peerPort,
+} from '../protocol/ports.ts';
 import { haReplicas, spread } from './availability.ts';
 import type { InstallOptions } from './index.ts';
 
@@ -31,12 +38,13 @@ export function controlDeployment(options: InstallOptions, labels: Labels, selec
       { name: 'identity', containerPort: identityPort },
       { name: 'discovery', containerPort: discoveryPort },
       { name: 'injector', containerPort: injectorPort },
+      { name: 'peer', containerPort: peerPort },
       { name: 'admin', containerPort: controlAdminPort },
     ],
     startupProbe: { ...probe('/ready'), periodSeconds: 1, failureThreshold: 120 },
     readinessProbe: probe('/ready'),
     livenessProbe: probe('/live'),
-    resources: { requests: { cpu: '50m', memory: '96Mi' } },
+    resources: { requests: { cpu: '50m', memory: '64Mi' } },
     securityContext: {
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,

@@ -4,10 +4,11 @@
  */
 import type { KubeObject } from '../kube/types.ts';
 import { controlName } from '../protocol/names.ts';
-import { controlAdminPort, discoveryPort, identityPort, injectorPort } from '../protocol/ports.ts';
+import { controlAdminPort, discoveryPort, identityPort, injectorPort, peerPort } from '../protocol/ports.ts';
 
 export function controlNetworkPolicy(namespace: string, labels: Record<string, string>): KubeObject {
-  const ports = [identityPort, discoveryPort, injectorPort, controlAdminPort];
+  const ports = (numbers: number[]) => numbers.map((port) => ({ protocol: 'TCP', port }));
+  const replicas = { podSelector: { matchLabels: { 'app.kubernetes.io/name': controlName } } };
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',
@@ -15,7 +16,10 @@ export function controlNetworkPolicy(namespace: string, labels: Record<string, s
     spec: {
       podSelector: {},
       policyTypes: ['Ingress'],
-      ingress: [{ ports: ports.map((port) => ({ protocol: 'TCP', port })) }],
+      ingress: [
+        { ports: ports([identityPort, discoveryPort, injectorPort, controlAdminPort]) },
+        { from: [replicas], ports: ports([peerPort]) },
+      ],
     },
   };
 }

@@ -108,6 +108,10 @@ async function install(flags: Flags, context: Context): Promise<void> {
     await status.start(`Waiting for deploy/${controlName}`);
     await waitForControl(kube, wait, context.signal, (on) => status.waiting(on));
     status.done();
+    const { waitForInjector } = await import('../wait-for-injector.ts');
+    await status.start('Waiting for the injector to answer the API server');
+    await waitForInjector(kube, wait, context.signal);
+    status.done();
     if (!changed && !started) io.write(`mesh is already installed (${version}); nothing to change\n`);
     else io.write(`mesh ${version} is installed (${((performance.now() - began) / 1000).toFixed(1)} s)\n`);
     io.hint('Next: mesh check');

@@ -56,6 +56,13 @@ export function verbOf(method: string, name: string, query: URLSearchParams): st
   return name ? 'delete' : 'deletecollection';
 }
 
+/** The one object a call is about: also that of a list or watch whose field selector names it, so that RBAC may allow it by name. */
+export function nameOf(name: string, query: URLSearchParams): string {
+  if (name) return name;
+  const selectors = query.get('fieldSelector')?.split(',') ?? [];
+  return selectors.flatMap((one) => /^metadata\.name==?([^=]+)$/.exec(one)?.[1] ?? [])[0] ?? '';
+}
+
 export function readBody(request: IncomingMessage): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];

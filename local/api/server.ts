@@ -13,7 +13,7 @@ import { Access, type TokenRequest, type User } from './access.ts';
 import { listFor, pageOf } from './list.ts';
 import { openApi } from './openapi.ts';
 import { Registry } from './registry.ts';
-import { type ApiRequest, parseBody, parsePath, readBody, verbOf } from './request.ts';
+import { type ApiRequest, nameOf, parseBody, parsePath, readBody, verbOf } from './request.ts';
 import { Rest } from './rest.ts';
 import { defaultRoles } from './roles.ts';
 import { StatusError } from './status-error.ts';
@@ -285,7 +285,7 @@ export class ApiServer {
       resource: type.plural,
       subresource: parsed.subresource,
       namespace: parsed.namespace,
-      name: parsed.name,
+      name: nameOf(parsed.name, url.searchParams),
     });
     const gone = new AbortController();
     response?.on('close', () => gone.abort());

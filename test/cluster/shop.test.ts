@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resources } from '../../kube/resources.ts';
-import { injectAnnotation } from '../../protocol/names.ts';
+import { controlNamespace, injectAnnotation } from '../../protocol/names.ts';
 import { isMeshed, isReady, TestCluster } from '../support/cluster.ts';
 import { until } from '../support/mesh.ts';
 
@@ -87,6 +87,21 @@ describe('the shop, unchanged', () => {
     const web = await cluster.client.get(resources.deployments, 'web', 'shop');
     expect(web.spec.template.spec.initContainers).toBeUndefined();
     expect(readFileSync(manifest, 'utf8')).not.toContain('mesh-proxy');
+  });
+
+  it('is known to every replica of the control plane, whichever its proxies report to', async () => {
+    await cluster.install('--ha');
+    const replicas = await until('only the three replicas are left', async () => {
+      const pods = await cluster.pods(controlNamespace);
+      return pods.length === 3 && pods;
+    });
+    for (const { metadata } of replicas) {
+      await until(`${metadata.name} knows the traffic of every service`, async () => {
+        const query = '/v1/stat?kind=deployment&namespace=shop&window=10';
+        const { rows } = await cluster.ask<{ rows: Row[] }>(metadata.name!, query);
+        return services.every((name) => rows.some((row) => row.name === name && (row.requests_per_second ?? 0) > 1));
+      });
+    }
   });
 
   it('keeps the mesh from being removed under it', async () => {

@@ -1,12 +1,16 @@
 /** The Kubernetes cluster of KUBECONFIG, with what tests ask of it. They have cluster-admin there. */
+import { once } from 'node:events';
+import { request } from 'node:http';
 import { delimiter, join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { execa } from 'execa';
 import type { KubeClient } from '../../kube/client.ts';
 import { createConfiguredClient } from '../../kube/configured.ts';
 import { resources } from '../../kube/resources.ts';
 import type { Json, KubeObject, ResourceType } from '../../kube/types.ts';
 import packageJson from '../../package.json' with { type: 'json' };
-import { exampleRepository, meshedLabel } from '../../protocol/names.ts';
+import { controlNamespace, exampleRepository, meshedLabel, trustBundleConfigMap } from '../../protocol/names.ts';
+import { apiPort } from '../../protocol/ports.ts';
 import { until } from './mesh.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -77,8 +81,11 @@ export class TestCluster {
     );
     await this.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name, annotations } });
     this.#namespaces.push(name);
-    // Pods are refused until it has its account; a proxy cannot start without the trust bundle.
+    // Pods are refused until it has its account; the trust bundle says that the control plane has seen it.
     await until(`the default account of ${name}`, () => this.client.find(resources.serviceAccounts, 'default', name));
+    await until(`the trust bundle of ${name}`, () =>
+      this.client.find(resources.configMaps, trustBundleConfigMap, name),
+    );
     return name;
   }
 
@@ -107,6 +114,23 @@ export class TestCluster {
     let text = '';
     for await (const chunk of await this.client.logs(namespace, pod, { container })) text += chunk;
     return text;
+  }
+
+  /** What one replica of the control plane answers. */
+  async ask<T>(pod: string, path: string): Promise<T> {
+    const socket = await this.client.portForward(controlNamespace, pod, apiPort);
+    try {
+      const call = request({
+        path,
+        createConnection: () => socket,
+        headers: { host: 'localhost', connection: 'close' },
+      });
+      call.end();
+      const [response] = await once(call, 'response');
+      return JSON.parse(await text(response)) as T;
+    } finally {
+      socket.destroy();
+    }
   }
 
   /** What a service account may do in a namespace: rules, as `kubectl auth can-i --list --as …` shows them. */

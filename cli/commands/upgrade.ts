@@ -1,0 +1,105 @@
+/** `mesh upgrade`: the control plane to the version of this command line, with the settings it has; then the proxies. */
+import type { Command } from 'commander';
+import { controlName, controlNamespace } from '../../protocol/names.ts';
+import { version } from '../../protocol/version.ts';
+import type { Context } from '../context.ts';
+import { parseDuration } from '../duration.ts';
+import { CliError, UsageError } from '../errors.ts';
+import type { OldWorkload } from '../old-proxies.ts';
+
+interface Flags {
+  image?: string;
+  restartWorkloads?: boolean;
+  wait: string;
+}
+
+export function register(program: Command, context: Context): void {
+  program
+    .command('upgrade')
+    .summary('Upgrade the control plane, and say which proxies are old')
+    .description(
+      'Bring the control plane to the version of this command line. Its settings and every identity stay. An older command line goes back by the same command.',
+    )
+    .option('--image <reference>', 'image of the mesh (default: this version, from the registry in use)')
+    .option('--restart-workloads', 'restart workloads with an old proxy, one at a time, while their success rate holds')
+    .option('--wait <duration>', 'how long to wait for the control plane, and for each workload', '5m')
+    .addHelpText('after', '\nExamples:\n  mesh upgrade\n  mesh upgrade --restart-workloads')
+    .action((flags: Flags) => upgrade(flags, context));
+}
+
+async function upgrade(flags: Flags, context: Context): Promise<void> {
+  const { io, signal } = context;
+  const wait = parseDuration(flags.wait);
+  if (wait === undefined) throw new UsageError(`--wait "${flags.wait}" is not a duration.`, 'Use for example 5m.');
+  const { resources } = await import('../../kube/resources.ts');
+  const { renderInstall } = await import('../../templates/index.ts');
+  const { installedVersion, keptSettings } = await import('../../templates/settings.ts');
+  const { preflight } = await import('../install-preflight.ts');
+  const { waitForControl } = await import('../wait-for-control.ts');
+  const { waitForInjector } = await import('../wait-for-injector.ts');
+  const { Status } = await import('../render/status.ts');
+  const status = new Status(io);
+  const kube = await context.kube();
+  try {
+    const deployment = await kube.find(resources.deployments, controlName, controlNamespace);
+    if (!deployment) {
+      throw new CliError({
+        code: 'mesh-not-installed',
+        message: `There is no control plane in "${kube.name}" to upgrade.`,
+        fix: 'Run `mesh install`.',
+      });
+    }
+    const from = installedVersion(deployment);
+    const kept = keptSettings(deployment, version);
+    const objects = renderInstall({ ...kept, ...(flags.image === undefined ? {} : { image: flags.image }) });
+    await preflight(kube, objects);
+    await status.start(`Upgrading "${kube.name}" from ${from} to ${version}`);
+    for (const object of objects) {
+      signal.throwIfAborted();
+      await kube.apply(object, { fieldManager: 'mesh', force: true });
+    }
+    status.done();
+    await status.start(`Waiting for deploy/${controlName}`);
+    await waitForControl(kube, wait, signal, (on) => status.waiting(on));
+    await waitForInjector(kube, wait, signal);
+    status.done();
+    io.write(
+      from === version ? `the control plane runs ${version}\n` : `the control plane runs ${version}, before ${from}\n`,
+    );
+    await proxies(flags, context, status, wait);
+  } catch (error) {
+    status.fail();
+    throw error;
+  } finally {
+    kube.close();
+  }
+}
+
+async function proxies(
+  flags: Flags,
+  context: Context,
+  status: import('../render/status.ts').Status,
+  wait: number,
+): Promise<void> {
+  const { io, signal } = context;
+  const { oldWorkloads, restart } = await import('../old-proxies.ts');
+  const kube = await context.kube();
+  const old = await oldWorkloads(kube, version);
+  const can = (one: OldWorkload): boolean => one.object !== undefined;
+  if (flags.restartWorkloads) {
+    for (const workload of old.filter(can)) {
+      await status.start(`Restarting ${workload.title} in namespace ${workload.namespace}`);
+      await restart(kube, workload, wait, signal);
+      status.done();
+    }
+  }
+  const left = flags.restartWorkloads ? await oldWorkloads(kube, version) : old;
+  for (const { namespace, title, pods, reason } of left) {
+    io.write(
+      `${title} in namespace ${namespace}: ${pods} ${pods === 1 ? 'pod has' : 'pods have'} another version of the proxy\n`,
+    );
+    if (reason) io.note(`  ${reason}`);
+  }
+  if (left.length === 0) io.write('every proxy has this version\n');
+  else if (left.some(can)) io.hint('Next: mesh upgrade --restart-workloads');
+}

@@ -1,0 +1,105 @@
+import { once } from 'node:events';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { TelemetryReport } from '../../protocol/telemetry.ts';
+import { makeOwnCertificate } from '../identity/own-certificate.ts';
+import { createLog } from '../log.ts';
+import { config, makeAuthority, proxyCertificate, until } from '../test-parts.ts';
+import { Peers, type Told } from './peers.ts';
+
+const stop: (() => void)[] = [];
+afterEach(() => {
+  for (const one of stop.splice(0)) one();
+});
+
+const report: TelemetryReport = { sequence: 1, started: 1, interval: 1000, series: [] };
+const told = (pod: string): Told => ({
+  reporter: { namespace: 'shop', pod, workload: { namespace: 'shop', kind: 'deployment', name: 'web' } },
+  report,
+});
+
+/** A replica that has heard `heard`; the others it tells are those given. */
+async function replica(authority: Awaited<ReturnType<typeof makeAuthority>>, others: string[], port = 0) {
+  const heard: string[] = [];
+  const said: string[] = [];
+  const peers = new Peers({
+    own: makeOwnCertificate(authority, config),
+    trustBundle: () => authority.trustBundle,
+    identity: 'spiffe://cluster.local/ns/mesh-system/sa/mesh-control',
+    serverName: 'mesh-control.mesh-system.svc',
+    addresses: () => others,
+    port,
+    onReport: ({ reporter }) => heard.push(reporter.pod),
+    log: createLog('warn', (line) => said.push(line)),
+    flushMs: 20,
+  });
+  peers.server.listen(0, '127.0.0.1');
+  await once(peers.server, 'listening');
+  stop.push(() => {
+    peers.stop();
+    peers.server.closeAllConnections();
+  });
+  return { peers, heard, said, port: (peers.server.address() as AddressInfo).port };
+}
+
+describe('replicas', () => {
+  it('tell each other what their proxies report, once', async () => {
+    const authority = await makeAuthority();
+    const listener = await replica(authority, []);
+    const { peers } = await replica(authority, ['127.0.0.1'], listener.port);
+    peers.tell(told('web-a'));
+    peers.tell(told('web-b'));
+    await until(() => listener.heard.length === 2, 'both reports');
+    expect(listener.heard).toEqual(['web-a', 'web-b']);
+  });
+
+  it('tell what a replica missed when it is back', async () => {
+    const authority = await makeAuthority();
+    const first = await replica(authority, []);
+    first.peers.server.close();
+    const { peers, said } = await replica(authority, ['127.0.0.1'], first.port);
+    peers.tell(told('web-a'));
+    await until(() => said.some((line) => line.includes('ECONNREFUSED')), 'a first try that failed');
+    const second = await replica(authority, []);
+    second.peers.server.close();
+    await once(second.peers.server, 'close');
+    second.peers.server.listen(first.port, '127.0.0.1');
+    await until(() => second.heard.length === 1, 'the report that was kept');
+  });
+
+  it('go on after their certificates were renewed', async () => {
+    const authority = await makeAuthority();
+    const listener = await replica(authority, []);
+    const { peers } = await replica(authority, ['127.0.0.1'], listener.port);
+    peers.tell(told('web-a'));
+    await until(() => listener.heard.length === 1, 'the first report');
+    for (const one of [peers, listener.peers]) one.renew(makeOwnCertificate(authority, config));
+    peers.tell(told('web-b'));
+    await until(() => listener.heard.length === 2, 'the second report');
+  });
+
+  it.each(['a proxy of the mesh', 'a certificate of another mesh'])('hear nothing from %s', async (who) => {
+    const authority = await makeAuthority();
+    const { heard, port } = await replica(authority, []);
+    const other = who.startsWith('a proxy') ? authority : await makeAuthority();
+    const { key, cert } = proxyCertificate(other, 'web');
+    const request = https.request({
+      host: '127.0.0.1',
+      port,
+      method: 'POST',
+      path: '/v1/reports',
+      key,
+      cert,
+      ca: authority.trustBundle,
+      servername: 'mesh-control.mesh-system.svc',
+    });
+    const outcome = new Promise((resolve) => {
+      request.on('response', (response) => resolve(response.statusCode));
+      request.on('error', () => resolve('refused'));
+    });
+    request.end(JSON.stringify([told('web-a')]));
+    expect(await outcome).toBe(who.startsWith('a proxy') ? 403 : 'refused');
+    expect(heard).toEqual([]);
+  });
+});
