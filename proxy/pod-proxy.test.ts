@@ -302,3 +302,33 @@ test('a service without endpoints is told so', async () => {
   expect(status).toBe(503);
   expect(body).toContain('no-endpoints');
 });
+
+test('a connection that carries nothing, as a health probe makes, does not count; one that is answered does', async () => {
+  let answer = '';
+  const { port, servers } = await startApps(() =>
+    net.createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on('error', () => {}).on('end', () => socket.end(answer));
+      socket.resume();
+    }),
+  );
+  destination = formatAddress(ips[0]!, port);
+  const opened = () =>
+    [...server.telemetry.all].filter((one) => one.key.tls === 'plain').reduce((sum, one) => sum + one.opened, 0);
+  const before = opened();
+  const call = async (end: (socket: net.Socket) => void): Promise<string> => {
+    const socket = net.connect({ port: server.ports.inbound, host: '127.0.0.1', allowHalfOpen: true });
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += chunk;
+    });
+    socket.on('connect', () => end(socket)).on('error', () => {});
+    await new Promise((resolve) => socket.on('close', resolve));
+    return text;
+  };
+  await call((socket) => socket.resetAndDestroy());
+  await call((socket) => socket.end());
+  answer = 'late';
+  expect(await call((socket) => socket.end())).toBe('late');
+  await vi.waitFor(() => expect(opened()).toBe(before + 1));
+  for (const one of servers) one.close();
+});

@@ -19,7 +19,7 @@ import { Http2Stream } from '../http2/stream.ts';
 import type { Logger } from '../log.ts';
 import { awaitProtocol } from '../net/detect.ts';
 import { firstSpeaker } from '../net/first-speaker.ts';
-import { splice } from '../net/splice.ts';
+import { type SpliceCounters, splice } from '../net/splice.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
@@ -100,7 +100,8 @@ export class Inbound {
     if (protocol === 'http1') return this.#http1(client, undefined, application);
     if (protocol !== 'detect') return this.#splice(client, undefined, application);
     firstSpeaker(stream, application, (speaker) => {
-      if (speaker !== 'client') return this.#splice(client, undefined, application);
+      if (speaker === 'ended') return this.#splice(client, undefined, application, true);
+      if (speaker === 'server') return this.#splice(client, undefined, application);
       const ignore = () => {}; // its close is found below
       application.on('error', ignore);
       awaitProtocol(stream, lineMs, (outcome, read) => {
@@ -146,20 +147,28 @@ export class Inbound {
     if (stream.destroyed) connection.destroy();
   }
 
-  #splice(client: Client, read: Buffer | undefined, application: Socket): void {
+  /** `silent`: it has ended before a byte came, as health probes do; it counts only if bytes follow all the same. */
+  #splice(client: Client, read: Buffer | undefined, application: Socket, silent = false): void {
     const { connections } = this.#options;
     const { stream } = client;
     const series = this.#series(client, 'tcp');
+    const counters: SpliceCounters = silent ? { sentBytes: 0, receivedBytes: 0 } : series;
     const member: Drainable = { drain: () => {}, destroy: () => stream.destroy() };
     connections.add(member);
-    series.connectionOpened();
+    if (!silent) series.connectionOpened();
     if (read && read.length > 0) {
       series.sentBytes += read.length;
       application.write(read);
     }
-    splice(stream, application, series, () => {
-      series.connectionClosed();
+    splice(stream, application, counters, () => {
       connections.delete(member);
+      if (silent && counters.sentBytes + counters.receivedBytes === 0) return;
+      if (silent) {
+        series.connectionOpened();
+        series.sentBytes += counters.sentBytes;
+        series.receivedBytes += counters.receivedBytes;
+      }
+      series.connectionClosed();
     });
     if (stream.destroyed || application.destroyed) {
       stream.destroy();
