@@ -221,17 +221,6 @@ test.each<[string, number, Buffer]>([
     errorCode.enhanceYourCalm,
     Buffer.concat([hello, many(6_000, () => shortFrame(99, 0, 0, none))]),
   ],
-  [
-    'more DATA than the connection allows',
-    errorCode.flowControlError,
-    Buffer.concat([
-      hello,
-      begin(1),
-      begin(3),
-      begin(5),
-      many(20, (i) => shortFrame(frame.data, 0, 1 + 2 * (i % 3), Buffer.alloc(16_000))),
-    ]),
-  ],
 ])('the connection ends: %s', async (_, code, bytes) => {
   const { heard, socket } = await send(bytes);
   await vi.waitFor(() => expect(heard.goaway).toBe(code), within);

@@ -1,4 +1,8 @@
-/** Flow control towards this end (RFC 9113 section 5.2): what has come and is not read, and what the peer may send more. */
+/**
+ * Flow control towards this end (RFC 9113 section 5.2). The connection's window is given back as bytes arrive, a stream's
+ * as they are read: a crowd of streams that nobody reads holds up no other, and what they hold is bounded by their own
+ * windows.
+ */
 import type { FrameWriter } from './frame-writer.ts';
 import { frame, initialWindow, uint32 } from './frames.ts';
 import type { Http2Stream } from './stream.ts';
@@ -7,9 +11,7 @@ export class ReceiveFlow {
   readonly #writer: FrameWriter;
   readonly #streamWindow: number;
   readonly #connectionWindow: number;
-  /** Bytes of all streams that nobody has read yet. */
-  #held = 0;
-  /** Bytes read and not yet given back to the peer. */
+  /** Bytes of the connection's window not yet given back to the peer. */
   #credit = 0;
 
   constructor(writer: FrameWriter, windows: { streamWindow: number; connectionWindow: number }) {
@@ -19,15 +21,8 @@ export class ReceiveFlow {
     writer.frame(frame.windowUpdate, 0, 0, uint32(windows.connectionWindow - initialWindow));
   }
 
-  /** A DATA frame has begun; false where the connection's window does not hold it. */
-  take(length: number): boolean {
-    this.#held += length;
-    return this.#held <= this.#connectionWindow;
-  }
-
-  /** Bytes that need nobody's attention any more. */
-  release(bytes: number): void {
-    this.#held -= bytes;
+  /** A DATA frame has come, padding included. */
+  take(bytes: number): void {
     this.#credit += bytes;
     if (this.#credit < this.#connectionWindow / 2) return;
     this.#writer.frame(frame.windowUpdate, 0, 0, uint32(this.#credit));

@@ -154,29 +154,32 @@ test('trailers of the peer end the stream', async () => {
   expect(answers[1]).toEqual(['grpc-status', '0']);
 });
 
-test('a reader that does not read stops the writer within its window, and others go on', async () => {
-  let written = 0;
+test('readers that do not read stop their writers within their windows, and others go on', async () => {
+  const written = new Map<string, number>();
   const { request } = await dial((stream, headers) => {
     stream.respond({ ':status': 200 });
-    if (headers[':path'] === '/quick') return void stream.end('here');
+    const path = headers[':path']!;
+    if (path === '/quick') return void stream.end('here');
     const chunk = Buffer.alloc(65_536);
     const more = () => {
-      while (written < 32 << 20) {
-        written += chunk.length;
+      for (let done = written.get(path) ?? 0; done < 32 << 20; ) {
+        done += chunk.length;
+        written.set(path, done);
         if (!stream.write(chunk)) return;
       }
     };
     stream.on('drain', more);
     more();
   });
-  const { stream } = request('/slow');
-  stream.pause();
-  await vi.waitFor(() => expect(stream.readableLength).toBeGreaterThan(settings.streamWindow - 65_536));
-  expect(stream.readableLength).toBeLessThanOrEqual(settings.streamWindow);
+  // More of them than the connection's window holds.
+  const crowd = Array.from({ length: 8 }, (_, i) => request(`/slow-${i}`).stream.pause());
+  for (const one of crowd)
+    await vi.waitFor(() => expect(one.readableLength).toBeGreaterThan(settings.streamWindow - 65_536));
+  for (const one of crowd) expect(one.readableLength).toBeLessThanOrEqual(settings.streamWindow);
   expect(String(await content(request('/quick').stream))).toBe('here');
-  const before = written;
-  stream.resume();
-  await vi.waitFor(() => expect(written).toBeGreaterThan(before + settings.streamWindow));
+  const before = written.get('/slow-0')!;
+  crowd[0]!.resume();
+  await vi.waitFor(() => expect(written.get('/slow-0')).toBeGreaterThan(before + settings.streamWindow));
 });
 
 test('a reset has its code, at either end', async () => {

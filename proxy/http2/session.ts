@@ -147,10 +147,6 @@ export class Http2Session implements StreamOwner {
     this.#sending.wait(stream);
   }
 
-  release(bytes: number): void {
-    this.#receiving.release(bytes);
-  }
-
   widen(stream: Http2Stream, credit: number): boolean {
     return this.#receiving.widen(stream, credit);
   }
@@ -159,8 +155,7 @@ export class Http2Session implements StreamOwner {
     if (!stream.localOpen && !stream.remoteOpen) this.#forget(stream);
   }
 
-  closed(stream: Http2Stream, code: number, held: number): void {
-    if (held > 0) this.#receiving.release(held);
+  closed(stream: Http2Stream, code: number): void {
     if (!this.#streams.has(stream.id)) return;
     stream.localOpen = false;
     stream.remoteOpen = false;
@@ -180,9 +175,7 @@ export class Http2Session implements StreamOwner {
   #onDataHead(id: number, length: number): void {
     if (this.#blocks.open > 0 || !this.#settled) return this.#fail(errorCode.protocolError, 'DATA where it may not be');
     if (id === 0 || this.#isIdle(id)) return this.#fail(errorCode.protocolError, 'DATA on no stream');
-    if (!this.#receiving.take(length)) {
-      return this.#fail(errorCode.flowControlError, 'more DATA than the connection allows');
-    }
+    this.#receiving.take(length);
     if (length === 0 && !this.#idleFrames.take()) return this.#calm('empty DATA frames');
     const stream = this.#streams.get(id);
     if (!stream?.remoteOpen) return;
@@ -193,8 +186,6 @@ export class Http2Session implements StreamOwner {
   #onData(id: number, content: Buffer, end: boolean): void {
     const stream = this.#streams.get(id);
     if (stream?.remoteOpen) stream.receive(content, end);
-    // Of a stream that was reset meanwhile: it counts all the same.
-    else this.#receiving.release(content.length);
   }
 
   #onFrame(type: number, flags: number, id: number, payload: Buffer): void {
@@ -241,7 +232,6 @@ export class Http2Session implements StreamOwner {
     this.#onDataHead(id, payload.length);
     if (this.#over) return;
     // Padding is read by nobody: given back at once.
-    this.#receiving.release(padding + 1);
     const stream = this.#streams.get(id);
     if (stream) stream.credit(padding + 1);
     this.#onData(id, payload.subarray(1, payload.length - padding), (flags & flag.endStream) !== 0);

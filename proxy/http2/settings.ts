@@ -2,8 +2,9 @@
 import { setting, settingsPayload } from './frames.ts';
 
 export interface Http2Settings {
-  /** Bytes one stream, and all of them together, may have in flight towards this end. Equal ones deadlock. */
+  /** Bytes of one stream that may be on their way to this end or unread. */
   streamWindow: number;
+  /** Bytes of all streams that may be on their way. */
   connectionWindow: number;
   /** Streams that the peer may have open. */
   maxStreams: number;

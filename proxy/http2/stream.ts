@@ -16,14 +16,12 @@ export interface StreamOwner {
   /** This end has said all. */
   sendEnd(stream: Http2Stream): void;
   waitsForWindow(stream: Http2Stream): void;
-  /** Its user has read bytes. */
-  release(bytes: number): void;
   /** Offers read bytes as window to the peer; whether they were given. */
   widen(stream: Http2Stream, credit: number): boolean;
   /** One direction has ended; once both have, the stream is no longer the owner's. */
   halfClosed(stream: Http2Stream): void;
-  /** The stream is destroyed; reset at the peer where it was still open. `held`: bytes that nobody will read. */
-  closed(stream: Http2Stream, code: number, held: number): void;
+  /** The stream is destroyed; reset at the peer where it was still open. */
+  closed(stream: Http2Stream, code: number): void;
 }
 
 /** The peer, or this end, has ended the stream out of order. */
@@ -201,8 +199,7 @@ export class Http2Stream extends Duplex {
 
   override _destroy(error: Error | null, done: Done): void {
     const code = this.resetCode || (error ? errorCode.internalError : errorCode.cancel);
-    this.session.closed(this, code, this.#held);
-    this.#held = 0;
+    this.session.closed(this, code);
     this.#queue.length = 0;
     this.queuedBytes = 0;
     const waiting = this.#onSent;
@@ -216,7 +213,6 @@ export class Http2Stream extends Duplex {
     const read = this.#held - this.readableLength;
     if (read <= 0) return;
     this.#held -= read;
-    this.session.release(read);
     this.credit(read);
   }
 }
