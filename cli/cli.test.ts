@@ -2,11 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { StatResponse } from '../protocol/api.ts';
 import { docsBase } from './errors.ts';
 import { fakeTerminal } from './fake-terminal.ts';
 import { buildProgram } from './program.ts';
-import { renderStat } from './render/stat.ts';
 import { runProgram } from './run.ts';
 
 let home = '';
@@ -140,53 +138,5 @@ describe('errors', () => {
     [{ env: { FORCE_COLOR: '1', NO_COLOR: '1' } }, false],
   ])('with %j have colour: %s', async (options, colour) => {
     expect((await mesh(['stat', 'deploy'], options)).err.includes('\x1b[')).toBe(colour);
-  });
-});
-
-describe('the table of stat', () => {
-  const silent = { tcp_connections: null, sent_bytes_per_second: null, received_bytes_per_second: null, secured: null };
-  const none = { success: null, requests_per_second: null, p50_ms: null, p95_ms: null, p99_ms: null };
-  const answer: StatResponse = {
-    time: '2026-01-01T00:00:00Z',
-    window_seconds: 60,
-    rows: [
-      {
-        ...{ namespace: 'shop', kind: 'deployment', name: 'cart', pods: { meshed: 2, total: 3 }, status: null },
-        ...{ success: 0.99999, requests_per_second: 12.34, p50_ms: 1.26, p95_ms: 48.4, p99_ms: 1250 },
-        ...{ tcp_connections: 3, sent_bytes_per_second: 1_500_000, received_bytes_per_second: 900, secured: 1 },
-      },
-      { namespace: 'shop', kind: 'service', name: 'web', pods: null, status: null, ...none, ...silent },
-    ],
-  };
-
-  it.each([
-    [
-      { wide: false, namespaces: false },
-      [
-        'NAME              MESHED   SUCCESS   RPS    P50     P95    P99    CONN',
-        'deployment/cart   2/3      99.99%    12.3   1.3ms   48ms   1.3s   3',
-        'service/web       -        -         -      -       -      -      -',
-      ],
-    ],
-    [
-      { wide: true, namespaces: true },
-      [
-        'NAMESPACE   NAME              MESHED   SUCCESS   RPS    P50     P95    P99    CONN   SECURED   SENT      RECEIVED',
-        'shop        deployment/cart   2/3      99.99%    12.3   1.3ms   48ms   1.3s   3      100.00%   1.5MB/s   900B/s',
-        'shop        service/web       -        -         -      -       -      -      -      -         -         -',
-      ],
-    ],
-  ])('with %j', (options, lines) => {
-    expect(
-      renderStat(answer.rows, { ...options, color: false })
-        .trimEnd()
-        .split('\n'),
-    ).toEqual(lines);
-  });
-
-  it('marks failures in colour only where asked', () => {
-    const options = { wide: false, namespaces: false };
-    expect(renderStat(answer.rows, { ...options, color: false })).not.toContain('\x1b');
-    expect(renderStat(answer.rows, { ...options, color: true })).toContain('\x1b[31m99.99%\x1b[0m');
   });
 });

@@ -28,7 +28,7 @@ export async function editManifests(
     } catch (error) {
       if (!(error instanceof ManifestError)) throw error;
       const message = `${source.name}:${error.line}: ${error.message}`;
-      throw new CliError({ code: 'broken-yaml', message, fix: 'correct the YAML at that line' });
+      throw new CliError({ code: 'broken-yaml', message });
     }
     texts.push(edited.text);
     for (const report of edited.reports) {
@@ -38,14 +38,13 @@ export async function editManifests(
     }
   }
   if (failed.length > 0) {
-    throw new CliError({
-      code: 'cannot-inject',
-      message: failed.join('; '),
-      fix: 'leave it out, or set mesh.dev/inject: disabled on its pod template',
-    });
+    throw new CliError({ code: 'cannot-inject', message: failed.join('; ') });
   }
   texts.forEach((text, index) => {
     if (index > 0 && !text.startsWith('---')) context.io.write('---\n');
     context.io.write(index < texts.length - 1 && !text.endsWith('\n') ? `${text}\n` : text);
   });
+  context.io.hint(
+    `Next: mesh ${options.mode === 'uninject' ? 'uninject' : 'inject'} ${args.join(' ')} | mesh apply -f -`,
+  );
 }

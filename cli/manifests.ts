@@ -14,11 +14,11 @@ export interface Source {
 async function fetchText(url: string, signal: AbortSignal): Promise<string> {
   const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(30_000)]) }).catch(
     (cause: unknown) => {
-      throw new CliError({ code: 'unreadable-input', message: `cannot fetch ${url}`, cause });
+      throw new CliError({ code: 'unreadable-input', message: `Cannot fetch ${url}`, cause });
     },
   );
   if (!response.ok || !response.url.startsWith('https://')) {
-    throw new CliError({ code: 'unreadable-input', message: `cannot fetch ${url}: HTTP ${response.status}` });
+    throw new CliError({ code: 'unreadable-input', message: `Cannot fetch ${url}: HTTP ${response.status}` });
   }
   return response.text();
 }
@@ -34,7 +34,10 @@ export async function readSources(args: readonly string[], io: Io, signal: Abort
     } else if (arg.startsWith('https://')) {
       sources.push({ name: arg, text: await fetchText(arg, signal) });
     } else if (/^[a-z]+:\/\//i.test(arg)) {
-      throw new UsageError(`${arg}: only https addresses are read`, 'download it, look at it, and pass the file');
+      throw new UsageError(
+        `${arg} is not read: only https addresses are`,
+        'Download it, look at it, and pass the file.',
+      );
     } else {
       try {
         const folder = (await stat(arg)).isDirectory();
@@ -47,7 +50,7 @@ export async function readSources(args: readonly string[], io: Io, signal: Abort
           sources.push({ name: path, text: await readFile(path, 'utf8') });
         }
       } catch (cause) {
-        throw new CliError({ code: 'unreadable-input', message: `cannot read ${arg}`, cause, fix: 'check the path' });
+        throw new CliError({ code: 'unreadable-input', message: `Cannot read ${arg}`, cause });
       }
     }
   }
@@ -65,7 +68,6 @@ export async function parseObjects(source: Source): Promise<KubeObject[]> {
       throw new CliError({
         code: 'broken-yaml',
         message: `${source.name}:${error.linePos?.[0].line ?? 1}: ${what.replace(/ at line .*$/, '')}`,
-        fix: 'correct the YAML at that line',
       });
     }
     const value: unknown = document.toJS();
@@ -77,7 +79,7 @@ export async function parseObjects(source: Source): Promise<KubeObject[]> {
       if (!object?.apiVersion || !object.kind || !object.metadata?.name) {
         throw new CliError({
           code: 'not-an-object',
-          message: `${source.name}: a document is no Kubernetes object (apiVersion, kind or metadata.name is missing)`,
+          message: `${source.name}: a document is not a Kubernetes object (apiVersion, kind or metadata.name is missing)`,
         });
       }
       objects.push(object);

@@ -4,22 +4,10 @@ import type { KubeClient } from '../kube/client.ts';
 import { resources } from '../kube/resources.ts';
 import type { Json, KubeObject } from '../kube/types.ts';
 import { controlName, controlNamespace } from '../protocol/names.ts';
-import { CliError, exitCode } from './errors.ts';
-
-const namespace = controlNamespace;
-
-/** Why a pod is not ready, in the cluster's own words. */
-export function podTrouble(pod: KubeObject): string {
-  const name = pod.metadata.name;
-  const statuses: Json[] = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
-  const stuck = statuses.find((one) => one.state?.waiting?.reason);
-  if (stuck) return `pod ${name}: container ${stuck.name} is in ${stuck.state.waiting.reason}`;
-  const unscheduled = (pod.status?.conditions ?? []).find(
-    (one: Json) => one.type === 'PodScheduled' && one.status === 'False',
-  );
-  if (unscheduled) return `pod ${name} is not scheduled: ${unscheduled.message ?? unscheduled.reason}`;
-  return `pod ${name} is ${pod.status?.phase ?? 'Pending'}, not ready yet`;
-}
+import { controlPods, isReadyPod } from './control-api.ts';
+import { formatDuration } from './duration.ts';
+import { CliError } from './errors.ts';
+import { podTrouble } from './pod-trouble.ts';
 
 /** The Deployment has rolled out this very generation. */
 export function isRolledOut(deployment: KubeObject): boolean {
@@ -32,31 +20,40 @@ export function isRolledOut(deployment: KubeObject): boolean {
   );
 }
 
-/** @throws CliError `control-timeout` (exit 5) naming what was waited for */
+/** What the control plane still waits for: the first pod that is not ready and why, or why there is none. */
+export async function controlTrouble(kube: KubeClient, deployment: KubeObject | undefined): Promise<string> {
+  if (!deployment) return `deploy/${controlName} does not exist in namespace ${controlNamespace}`;
+  const pod = (await controlPods(kube)).find((one) => !isReadyPod(one) && !one.metadata.deletionTimestamp);
+  if (pod) return podTrouble(kube, pod);
+  const conditions: Json[] = deployment.status?.conditions ?? [];
+  const refused = conditions.find((one) => one.type === 'ReplicaFailure' && one.status === 'True');
+  if (refused) return `no pod could be made: ${refused.message}`;
+  const { availableReplicas = 0 } = deployment.status ?? {};
+  return `${availableReplicas}/${deployment.spec?.replicas ?? 1} pods available`;
+}
+
+/** @throws CliError `control-timeout` naming what was waited for */
 export async function waitForControl(
   kube: KubeClient,
   timeoutMs: number,
   signal: AbortSignal,
   waiting: (on: string) => void,
 ): Promise<void> {
-  const labelSelector = `app.kubernetes.io/name=${controlName}`;
-  const deadline = performance.now() + timeoutMs;
-  let said = performance.now();
+  const began = performance.now();
+  let said = began;
   for (;;) {
-    const deployment = await kube.find(resources.deployments, controlName, namespace);
+    const deployment = await kube.find(resources.deployments, controlName, controlNamespace);
     if (deployment && isRolledOut(deployment)) return;
     const now = performance.now();
-    if (now - said > 3_000 || now > deadline) {
+    const late = now - began > timeoutMs;
+    if (now - said > 2_000 || late) {
       said = now;
-      const pods = await kube.list(resources.pods, { namespace, labelSelector });
-      const on = pods[0] ? podTrouble(pods[0]) : 'no pod yet';
-      waiting(on);
-      if (now > deadline) {
+      const trouble = await controlTrouble(kube, deployment);
+      waiting(trouble);
+      if (late) {
         throw new CliError({
           code: 'control-timeout',
-          message: `deploy/${controlName} in namespace ${namespace} did not get ready in time: ${on}.`,
-          fix: 'Run `mesh check`, and read `mesh logs` of the pod.',
-          exit: exitCode.timeout,
+          message: `deploy/${controlName} in namespace ${controlNamespace} is not ready after ${formatDuration(timeoutMs)} (--wait): ${trouble}`,
         });
       }
     }

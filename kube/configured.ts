@@ -11,6 +11,8 @@ export interface ConfiguredOptions {
   as?: string | undefined;
   asGroup?: string[] | undefined;
   timeoutMs: number;
+  /** Told of every request and its outcome. */
+  trace?: ((line: string) => void) | undefined;
   /** Whether the files are those of the local mesh. */
   local: boolean;
 }
@@ -64,6 +66,7 @@ export async function createConfiguredClient(options: ConfiguredOptions): Promis
         return { ...fresh.headers, ...fixed };
       },
       timeoutMs: options.timeoutMs,
+      ...(options.trace ? { trace: options.trace } : {}),
     },
   });
 }

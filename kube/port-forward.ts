@@ -35,6 +35,7 @@ export async function portForward(transport: Transport, namespace: string, pod: 
       response.resume();
     });
   });
+  endpoint.trace?.(`port-forward to ${namespace}/${pod} port ${port} open`);
   const announced = [false, false];
   const duplex = new Duplex({
     allowHalfOpen: false,

@@ -1,13 +1,33 @@
 /** `mesh uninstall`: removes the control plane, and the local mesh with everything in it. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { controlNamespace, defaultTrustDomain, imageRepository, meshedLabel } from '../../protocol/names.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import type { KubeObject } from '../../kube/types.ts';
+import {
+  controlNamespace,
+  defaultTrustDomain,
+  imageRepository,
+  meshedLabel,
+  trustBundleConfigMap,
+  workloadAnnotation,
+} from '../../protocol/names.ts';
 import { version } from '../../protocol/version.ts';
 import type { Context } from '../context.ts';
-import { CliError, UsageError } from '../errors.ts';
+import { formatDuration, parseDuration } from '../duration.ts';
+import { CliError, fromPart, UsageError } from '../errors.ts';
+import { Status } from '../render/status.ts';
 
 interface Flags {
   yes?: boolean;
   force?: boolean;
+  dryRun?: boolean;
+  wait: string;
+}
+
+/** What goes, and what stands against it. */
+interface Plan {
+  goes: string[];
+  meshed: KubeObject[];
 }
 
 export function register(program: Command, context: Context): void {
@@ -17,102 +37,160 @@ export function register(program: Command, context: Context): void {
     .description('Remove the control plane; a local mesh goes with everything that runs in it.')
     .option('-y, --yes', 'do not ask')
     .option('--force', 'remove it although pods with a proxy are left')
+    .option('--dry-run', 'list what would go, remove nothing')
+    .option('--wait <duration>', 'how long to wait until it is gone', '2m')
     .addHelpText('after', '\nExamples:\n  mesh uninstall\n  mesh uninstall --yes --force')
     .action((flags: Flags) => uninstall(flags, context));
 }
 
 async function uninstall(flags: Flags, context: Context): Promise<void> {
   const { io, globals } = context;
-  const { isLocal } = await import('../connect.ts');
-  const { Status } = await import('../render/status.ts');
+  const wait = parseDuration('--wait', flags.wait);
+  const { isLocal, toCliError } = await import('../connect.ts');
   const launch = await import('../../local/launch.ts');
-  const status = new Status(io);
   const paths = launch.localPaths(io.env);
   const local = await isLocal(globals, io.env);
   const state = local ? await launch.localMeshStatus(paths) : undefined;
   if (state === 'absent') return io.write('mesh is not installed; nothing to remove\n');
-  if (state !== 'stopped') await removeFromCluster(flags, context, status, local);
-  else await confirm(flags, context, [`the stopped local mesh and its state in ${paths.state}`]);
-  if (local) {
-    await status.start('Removing the local mesh');
+  const kube = state === 'stopped' ? undefined : await context.kube();
+  try {
+    const objects = kube && !local ? await installedObjects(kube) : [];
+    const plan = kube
+      ? await planOf(kube, local, objects)
+      : { goes: [`the stopped local mesh, with its state in ${paths.state}`], meshed: [] };
+    if (plan.goes.length === 0) return io.write('mesh is not installed; nothing to remove\n');
+    if (flags.dryRun) return io.write(plan.goes.map((one) => `${one} deleted (dry run)\n`).join(''));
+    await confirm(plan, flags, context);
+    const status = new Status(io);
     try {
-      await launch.stopLocalMesh(paths, (step) => status.waiting(step));
+      if (local) await removeLocal(launch, paths, status, context);
+      else await removeObjects(kube!, objects, wait, status, context);
     } catch (error) {
       status.fail();
-      if (!(error instanceof launch.LocalMeshError)) throw error;
-      throw new CliError({ code: error.code, message: error.message, fix: error.fix, cause: error });
+      throw kube ? toCliError(error, kube) : error;
     }
-    status.done();
+  } finally {
+    kube?.close();
   }
   io.write('mesh is removed\n');
+  io.hint('Next: mesh install');
 }
 
-async function removeFromCluster(
-  flags: Flags,
-  context: Context,
-  status: import('../render/status.ts').Status,
-  local: boolean,
-): Promise<void> {
-  const { setTimeout: delay } = await import('node:timers/promises');
-  const { resources } = await import('../../kube/resources.ts');
+/** Objects of an install that are there, those applied last first. */
+async function installedObjects(kube: KubeClient): Promise<KubeObject[]> {
   const { renderInstall } = await import('../../templates/index.ts');
-  const { toCliError } = await import('../connect.ts');
-  const kube = await context.kube();
-  try {
-    const meshed = await kube.list(resources.pods, { labelSelector: `${meshedLabel}=enabled` });
-    if (meshed.length > 0 && !flags.force) {
-      const named = meshed.slice(0, 5).map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`);
-      throw new CliError({
-        code: 'pods-still-meshed',
-        message: `${meshed.length} pods still have a proxy: ${named.join(', ')}${meshed.length > 5 ? ', …' : ''}.`,
-        fix: 'Take the mesh out of them with `mesh uninject`, or pass --force.',
-      });
-    }
-    const image = `${imageRepository}:${version}`;
-    const options = { image, version, namespace: controlNamespace, trustDomain: defaultTrustDomain, controlEnv: {} };
-    const objects = renderInstall(options).reverse();
-    const names = objects.map((object) => `${object.kind.toLowerCase()}/${object.metadata.name}`);
-    await confirm(flags, context, local ? ['the local mesh with every object and pod in it'] : names);
-    // The whole local mesh goes, its objects with it.
-    if (local) return;
-    await status.start(`Removing the mesh from "${kube.name}"`);
-    for (const object of objects) {
-      const type = await kube.resolve(object.apiVersion, object.kind);
-      if (!type || !(await kube.find(type, object.metadata.name!, object.metadata.namespace))) continue;
-      await kube.delete(type, object.metadata.name!, object.metadata.namespace);
-    }
-    const deadline = performance.now() + 120_000;
-    while (await kube.find(resources.namespaces, controlNamespace)) {
-      if (performance.now() > deadline) {
-        throw new CliError({
-          code: 'uninstall-timeout',
-          message: `Namespace ${controlNamespace} is still being deleted after 2 minutes.`,
-          fix: `Look at \`kubectl describe namespace ${controlNamespace}\`.`,
-          exit: 5,
-        });
-      }
-      await delay(500, undefined, { signal: context.signal });
-    }
-    status.done();
-  } catch (error) {
-    status.fail();
-    throw toCliError(error, kube);
-  } finally {
-    kube.close();
+  const image = `${imageRepository}:${version}`;
+  const options = { image, version, namespace: controlNamespace, trustDomain: defaultTrustDomain, controlEnv: {} };
+  const there: KubeObject[] = [];
+  for (const object of renderInstall(options).reverse()) {
+    const type = await kube.resolve(object.apiVersion, object.kind);
+    if (type && (await kube.find(type, object.metadata.name!, object.metadata.namespace))) there.push(object);
   }
+  return there;
 }
 
-async function confirm(flags: Flags, context: Context, what: string[]): Promise<void> {
+async function planOf(kube: KubeClient, local: boolean, objects: KubeObject[]): Promise<Plan> {
+  const { resources } = await import('../../kube/resources.ts');
+  const { objectTitle } = await import('../objects.ts');
+  const running = ({ status }: KubeObject): boolean => status?.phase !== 'Succeeded' && status?.phase !== 'Failed';
+  const meshed = (await kube.list(resources.pods, { labelSelector: `${meshedLabel}=enabled` })).filter(running);
+  if (!local) return { goes: objects.map(objectTitle), meshed };
+  const pods = await kube.list(resources.pods);
+  const spaces = new Set(pods.map((pod) => pod.metadata.namespace));
+  return {
+    goes: [
+      `the local mesh "${kube.name}", with ${pods.length} pods in ${spaces.size} namespaces and every object in it`,
+    ],
+    meshed,
+  };
+}
+
+/** Says what goes, and goes on only where that is wanted. */
+async function confirm({ goes, meshed }: Plan, flags: Flags, context: Context): Promise<void> {
   const { io } = context;
-  io.note(`This removes:\n${what.map((one) => `  ${one}`).join('\n')}`);
+  io.note(`This removes:\n${goes.map((one) => `  ${one}`).join('\n')}`);
+  if (!flags.yes && !io.canPrompt) {
+    const force = meshed.length > 0 && !flags.force ? ' --force' : '';
+    throw new UsageError('Removing the mesh needs a confirmation', `Pass --yes${force}.`);
+  }
+  if (meshed.length > 0 && !flags.force) {
+    const workloads = [...new Set(meshed.map(workloadTitle))].sort();
+    const named = `${workloads.slice(0, 5).join(', ')}${workloads.length > 5 ? ` and ${workloads.length - 5} more` : ''}`;
+    throw new CliError({
+      code: 'pods-still-meshed',
+      message: `${meshed.length} ${meshed.length === 1 ? 'pod has' : 'pods have'} a proxy: ${named}`,
+    });
+  }
   if (flags.yes) return;
-  if (!io.canPrompt) throw new UsageError('Removing the mesh needs a confirmation.', 'Pass --yes.');
   const { createInterface } = await import('node:readline/promises');
   const lines = createInterface({ input: io.streams.stdin, output: io.streams.stderr });
+  // While a line is read the terminal gives Ctrl-C as a key, not as a signal.
+  lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'));
   try {
     const answer = await lines.question('Remove it? [y/N] ', { signal: context.signal });
-    if (!/^y(es)?$/i.test(answer.trim())) throw new CliError({ code: 'declined', message: 'Nothing was removed.' });
+    if (!/^y(es)?$/i.test(answer.trim())) throw new CliError({ code: 'declined', message: 'Nothing was removed' });
   } finally {
     lines.close();
   }
+}
+
+function workloadTitle({ metadata }: KubeObject): string {
+  return `${metadata.annotations?.[workloadAnnotation] ?? `pod/${metadata.name}`} in namespace ${metadata.namespace}`;
+}
+
+async function removeLocal(
+  launch: typeof import('../../local/launch.ts'),
+  paths: import('../../local/paths.ts').LocalPaths,
+  status: Status,
+  context: Context,
+): Promise<void> {
+  await status.start('Removing the local mesh');
+  context.cleanUp = 'what is begun is brought to its end';
+  try {
+    await launch.stopLocalMesh(paths, (step) => status.progress(step));
+  } catch (error) {
+    throw error instanceof launch.LocalMeshError ? fromPart(error) : error;
+  }
+  status.done('Removed the local mesh');
+}
+
+async function removeObjects(
+  kube: KubeClient,
+  objects: KubeObject[],
+  waitMs: number,
+  status: Status,
+  { io, signal }: Context,
+): Promise<void> {
+  const { resources } = await import('../../kube/resources.ts');
+  const { objectTitle } = await import('../objects.ts');
+  await status.start(`Removing ${objects.length} objects from "${kube.name}"`);
+  for (const object of objects) {
+    signal.throwIfAborted();
+    const type = (await kube.resolve(object.apiVersion, object.kind))!;
+    await kube.delete(type, object.metadata.name!, object.metadata.namespace);
+    io.detail(`   ${objectTitle(object)} deleted`);
+  }
+  status.done(`Removed ${objects.length} objects from "${kube.name}"`);
+  await status.start(`Waiting until namespace ${controlNamespace} is gone`);
+  const deadline = performance.now() + waitMs;
+  while (await kube.find(resources.namespaces, controlNamespace)) {
+    if (performance.now() > deadline) {
+      throw new CliError({
+        code: 'uninstall-timeout',
+        message: `Namespace ${controlNamespace} is still being deleted after ${formatDuration(waitMs)} (--wait)`,
+      });
+    }
+    await delay(200, undefined, { signal });
+  }
+  status.done(`Namespace ${controlNamespace} is gone`);
+  await removeTrustBundles(kube, status);
+}
+
+/** The control plane keeps one in every namespace; gone itself, it cannot put them back. */
+async function removeTrustBundles(kube: KubeClient, status: Status): Promise<void> {
+  const { resources } = await import('../../kube/resources.ts');
+  const bundles = await kube.list(resources.configMaps, { fieldSelector: `metadata.name=${trustBundleConfigMap}` });
+  await status.start(`Removing ${bundles.length} trust bundles`);
+  for (const { metadata } of bundles) await kube.delete(resources.configMaps, trustBundleConfigMap, metadata.namespace);
+  status.done(`Removed ${bundles.length} trust bundles`);
 }
