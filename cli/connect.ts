@@ -113,7 +113,7 @@ export function toCliError(error: unknown, kube: Pick<KubeClient, 'name' | 'serv
   if (error.status === 0) {
     return new CliError({
       code: 'cluster-unreachable',
-      message: `Cluster "${kube.name}" does not answer: ${error.message}`,
+      message: `Cluster "${kube.name}" cannot be reached: ${error.message}`,
       cause: error,
     });
   }

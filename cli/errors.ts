@@ -19,8 +19,8 @@ const readErrors = 'Run `mesh check`; its last lines say what is wrong.';
 export const errorTable = {
   usage: { exit: usage, fix: 'Run `mesh --help`.' },
   internal: { exit: failure, fix: 'Run the command again with --debug to see where it comes from.' },
-  interrupted: { exit: interrupted, fix: 'Run the command again; it goes on where it was.' },
-  declined: { exit: failure, fix: 'Nothing was changed.' },
+  interrupted: { exit: interrupted, fix: 'Run the command again.' },
+  declined: { exit: failure, fix: 'Answer with y, or pass --yes.' },
   // The configured cluster.
   'kubeconfig-missing': { exit: unreachable, fix: 'Name an existing file, or unset KUBECONFIG for the local mesh.' },
   'kubeconfig-invalid': { exit: unreachable, fix: 'Compare it with `kubectl config view`.' },

@@ -37,7 +37,7 @@ async function fromKubernetes(error: unknown, context: Context): Promise<unknown
   return (await import('./connect.ts')).toCliError(error, kube);
 }
 
-const interruption = (): CliError => new CliError({ code: 'interrupted', message: 'The command was interrupted' });
+const interruption = (): CliError => new CliError({ code: 'interrupted', message: 'Interrupted' });
 
 /** Rejects on Ctrl-C: at once, or where there is something to clean up when that has had its time. */
 function interrupted(context: Context): Promise<never> {

@@ -9,13 +9,14 @@ import { formatDuration } from './duration.ts';
 import { CliError } from './errors.ts';
 import { podTrouble } from './pod-trouble.ts';
 
-/** The Deployment has rolled out this very generation. */
+/** The Deployment has rolled out this very generation: no pod of an older one is left, which might be the one that is available. */
 export function isRolledOut(deployment: KubeObject): boolean {
   const { status, spec, metadata } = deployment;
   const wanted = spec?.replicas ?? 1;
   return (
     (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0) &&
     (status?.updatedReplicas ?? 0) >= wanted &&
+    (status?.replicas ?? 0) <= (status?.updatedReplicas ?? 0) &&
     (status?.availableReplicas ?? 0) >= wanted
   );
 }

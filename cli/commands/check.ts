@@ -35,14 +35,14 @@ async function check(flags: Flags, context: Context): Promise<void> {
   const { categoriesOf } = await import('../checks/index.ts');
   const { ask } = await import('../checks/ask.ts');
   const { runChecks } = await import('../checks/run.ts');
-  const { renderCheck, renderVerdict, checkReport } = await import('../render/checks.ts');
+  const { CheckScreen, checkReport } = await import('../render/checks.ts');
   // A kubeconfig that is wrong is the first check's result.
   const local = await isLocal(context.globals, io.env).catch(() => false);
   const categories = await categoriesOf({ pre: flags.pre === true, proxy: flags.proxy === true, local });
   const { checkContext, again } = ask(context);
   const slow = new SlowStatus(io);
   const results: Result[] = [];
-  let heading: string | undefined;
+  const screen = isData(flags.output) ? undefined : new CheckScreen(io, flags.output === 'short');
   try {
     const waiting = ({ description }: Check, on?: string): void =>
       on === undefined ? slow.begin(`Checking that ${description}`) : slow.waiting(on);
@@ -50,17 +50,15 @@ async function check(flags: Flags, context: Context): Promise<void> {
     for await (const result of runChecks(categories, checkContext, run)) {
       slow.end();
       results.push(result);
-      if (isData(flags.output) || (flags.output === 'short' && result.result === 'success')) continue;
-      io.write(renderCheck(io, result, heading));
-      heading = result.category;
+      screen?.write(result);
     }
   } finally {
     slow.end();
     // A connection that failed is the first check's result, and has nothing to close.
     (await context.connected()?.catch(() => undefined))?.close();
   }
+  screen?.verdict(results);
   if (isData(flags.output)) await writeData(io, flags.output, checkReport(results));
-  else io.write(`${heading === undefined ? '' : '\n'}${renderVerdict(io, results)}`);
   const failed = results.filter((one) => one.result === 'error');
   if (failed.length > 0) {
     const ids = failed.map((one) => one.id).join(', ');

@@ -4,20 +4,48 @@ import type { Io } from '../io.ts';
 
 const marks = { success: 'ok', warning: 'warning', error: 'error', skipped: 'skipped' } as const;
 
-/** The lines of one result; a category's name comes with its first. */
-export function renderCheck(io: Io, one: Result, before: string | undefined): string {
-  const title = `${one.category}\n${'-'.repeat(one.category.length)}\n`;
-  const heading = one.category === before ? '' : before === undefined ? title : `\n${title}`;
-  const detail = one.result === 'skipped' ? ` (skipped: ${one.detail})` : one.detail ? ` (${one.detail})` : '';
-  const lines = [`${io.mark(marks[one.result], 'stdout')} ${one.description}${detail}`];
-  if (one.error) lines.push(...one.error.split('\n').map((line) => `    ${line}`));
-  if (one.fix) lines.push(`    fix: ${one.fix}`);
-  if (one.hint) lines.push(`    docs: ${one.hint}`);
-  return `${heading}${lines.join('\n')}\n`;
+/** Writes results as lines: a category's name comes with its first, and one that is skipped as a whole takes one line. */
+export class CheckScreen {
+  readonly #io: Io;
+  readonly #short: boolean;
+  #category: string | undefined;
+  #skipped: string | undefined;
+
+  /** `short` shows only what is not well. */
+  constructor(io: Io, short: boolean) {
+    this.#io = io;
+    this.#short = short;
+  }
+
+  write(one: Result): void {
+    const { category, result } = one;
+    if ((this.#short && (result === 'success' || result === 'skipped')) || this.#skipped === category) return;
+    const title = `${category}\n${'-'.repeat(category.length)}\n`;
+    const first = this.#category !== category;
+    const gap = this.#category === undefined ? '' : '\n';
+    if (first && result === 'skipped') this.#skipped = category;
+    this.#io.write(`${first ? gap + title : ''}${this.#lines(one)}`);
+    this.#category = category;
+  }
+
+  verdict(results: readonly Result[]): void {
+    this.#io.write(`${this.#category === undefined ? '' : '\n'}${verdict(this.#io, results)}`);
+  }
+
+  #lines({ category, result, description, detail, error, fix, hint }: Result): string {
+    const mark = this.#io.mark(marks[result], 'stdout');
+    if (this.#skipped === category) return `${mark} skipped: ${detail}\n`;
+    const aside = detail === undefined ? '' : ` (${result === 'skipped' ? 'skipped: ' : ''}${detail})`;
+    const lines = [`${mark} ${description}${aside}`];
+    if (error) lines.push(...error.split('\n').map((line) => `    ${line}`));
+    if (fix) lines.push(`    fix: ${fix}`);
+    if (hint) lines.push(`    docs: ${hint}`);
+    return `${lines.join('\n')}\n`;
+  }
 }
 
 /** The last line, where the eye rests. */
-export function renderVerdict(io: Io, results: readonly Result[]): string {
+function verdict(io: Io, results: readonly Result[]): string {
   const count = (result: Result['result']): number => results.filter((one) => one.result === result).length;
   const [errors, warnings, skipped] = [count('error'), count('warning'), count('skipped')];
   const parts = [

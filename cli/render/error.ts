@@ -12,6 +12,8 @@ export function renderError(io: Io, thrown: unknown, json: boolean): void {
     io.error(JSON.stringify({ error: { code, message, hint, docs } }));
   } else {
     io.error(`${io.mark('error')} ${message}`);
+    // What the user wanted needs no advice.
+    if (code === 'interrupted' || code === 'declined') return;
     if (code !== 'usage') {
       const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause.message : undefined;
       if (cause !== undefined && !message.includes(cause.replace(/\.$/, ''))) io.error(`  why: ${cause}`);
