@@ -10,7 +10,8 @@ import { apiPort } from '../protocol/ports.ts';
 import { requestTimeout } from './connect.ts';
 import type { Context } from './context.ts';
 import { formatDuration } from './duration.ts';
-import { CliError, isErrorCode } from './errors.ts';
+import { CliError } from './errors.ts';
+import { podTrouble } from './pod-trouble.ts';
 import { sayIfSlow } from './render/status.ts';
 
 const maxBytes = 64 * 1024 * 1024;
@@ -50,7 +51,7 @@ export async function openControl(context: Pick<Context, 'kube' | 'io' | 'global
   if (first === undefined) {
     throw new CliError({
       code: 'control-not-ready',
-      message: `No pod of deploy/${controlName} in namespace ${controlNamespace} is ready`,
+      message: `No pod of deploy/${controlName} is ready: ${await podTrouble(kube, pods[0]!)}`,
     });
   }
   const get = <T>(pod: string, path: string): Promise<T> => {
@@ -76,7 +77,10 @@ async function call<T>(kube: KubeClient, pod: string, path: string, timeoutMs: n
     const parsed: unknown = JSON.parse(body);
     if (status === 200) return parsed as T;
     const { code, message } = parsed as ApiError;
-    throw new CliError({ code: isErrorCode(code) && code !== 'internal' ? code : 'control-refused', message });
+    throw new CliError({
+      code: code === 'bad-query' ? code : 'control-refused',
+      message: `The control plane (pod/${pod}) refuses ${path.split('?', 1)[0]}: ${message}`,
+    });
   } catch (error) {
     throw error instanceof CliError ? error : unreachable(pod, error);
   } finally {

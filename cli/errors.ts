@@ -13,7 +13,7 @@ export const exitCode = {
 export const docsBase = 'https://mesh.dev/docs';
 
 const { failure, usage, checksFailed, unreachable, timeout, interrupted } = exitCode;
-const readErrors = 'Run `mesh check`; its last lines say what is wrong.';
+const readErrors = 'Run `mesh check`, which says what is wrong.';
 
 /** Every error there is: its code is an anchor of docs/errors.md; `fix` holds where the place that throws has none better. */
 export const errorTable = {
@@ -117,5 +117,11 @@ export class UsageError extends CliError {
 /** An error of another part that brings a code and a fix of its own (the local mesh). */
 export function fromPart(error: Error & { code: string; fix: string }): CliError {
   const code = isErrorCode(error.code) ? error.code : 'internal';
-  return new CliError({ code, message: error.message.replace(/\.$/, ''), fix: error.fix, cause: error });
+  const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+  return new CliError({
+    code,
+    message: sentence(error.message.replace(/\.$/, '')),
+    fix: sentence(error.fix),
+    cause: error,
+  });
 }

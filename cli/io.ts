@@ -40,8 +40,8 @@ export class Io {
   quiet = false;
   verbose = false;
   debug = false;
-  /** What is drawn on the last line of the terminal and must go before other text comes: a spinner. */
-  live: { clear(): unknown } | undefined;
+  /** A spinner that turns; it must go before a command ends. */
+  live: { stop(): unknown } | undefined;
   readonly #gone = new AbortController();
   #stderrGone = false;
   #options: IoOptions = {};
@@ -85,9 +85,10 @@ export class Io {
     return this.streams.stdout.isTTY === true && this.env.TERM !== 'dumb';
   }
 
-  /** Whether spinners may turn; in CI there is one line per step. */
+  /** Whether spinners may turn; in CI, and on a terminal that has no width (a serial console), there is one line per step. */
   get stderrIsTerminal(): boolean {
-    return this.streams.stderr.isTTY === true && this.env.TERM !== 'dumb' && !this.env.CI;
+    const { isTTY, columns = 80 } = this.streams.stderr;
+    return isTTY === true && columns > 0 && this.env.TERM !== 'dumb' && !this.env.CI;
   }
 
   get canPrompt(): boolean {
@@ -119,7 +120,6 @@ export class Io {
   /** A result; goes to stdout as it is. */
   write(text: string): void {
     if (this.gone.aborted) return;
-    this.live?.clear();
     this.streams.stdout.write(text);
   }
 
@@ -141,7 +141,6 @@ export class Io {
   /** An error; --quiet does not silence it. */
   error(text: string): void {
     if (this.#stderrGone) return;
-    this.live?.clear();
     this.streams.stderr.write(`${text}\n`);
   }
 }

@@ -67,6 +67,7 @@ export async function runProgram(program: Command, context: Context, args: reado
     await Promise.race([run, interrupted(context)]);
     return exitCode.ok;
   } catch (error) {
+    context.io.live?.stop();
     if (error instanceof CommanderError && error.exitCode === 0) return exitCode.ok;
     const command = program.commands.find((one) => one.name() === ordered[0])?.name();
     const known = context.signal.aborted
@@ -76,7 +77,5 @@ export async function runProgram(program: Command, context: Context, args: reado
         : await fromKubernetes(error, context);
     renderError(context.io, known, wantsJson(args));
     return known instanceof CliError ? known.exit : exitCode.failure;
-  } finally {
-    context.io.live?.clear();
   }
 }

@@ -7,7 +7,7 @@ import { configPrefix, injectAnnotation, proxyVersionAnnotation } from '../../pr
 import { version } from '../../protocol/version.ts';
 import { isReadyPod } from '../control-api.ts';
 import { podTrouble } from '../pod-trouble.ts';
-import { type Category, type CheckContext, CheckWarning, listed, need, podName } from './check.ts';
+import { type Category, type CheckContext, CheckWarning, counted, listed, need, podName } from './check.ts';
 
 const restart = 'Restart the workloads that are named: `kubectl rollout restart`, or delete the pods.';
 
@@ -75,7 +75,7 @@ export const meshDataPlane: Category = {
         const missing = unmeshed.filter(({ namespace }) => (context.namespace ?? namespace) === namespace);
         if (missing.length === 0) return undefined;
         const named = missing.map((one) => `${one.namespace}/${one.pod}: ${one.reason}`);
-        throw new CheckWarning(listed(`${missing.length} pods have no proxy`, named));
+        throw new CheckWarning(listed(counted(missing.length, 'pod has no proxy', 'pods have no proxy'), named));
       },
     },
     {
@@ -99,7 +99,7 @@ export const meshDataPlane: Category = {
         const now = context.now().getTime();
         const expired = (await infos(context)).filter((one) => Date.parse(one.certificate_expires) <= now);
         const named = expired.map((one) => `${one.namespace}/${one.pod}: expired on ${one.certificate_expires}`);
-        need(expired.length === 0, listed(`${expired.length} are not`, named));
+        need(expired.length === 0, listed(counted(expired.length, 'is not', 'are not'), named));
         return undefined;
       },
     },
@@ -112,7 +112,7 @@ export const meshDataPlane: Category = {
         const old = (await context.meshedPods()).filter((pod) => of(pod) !== version);
         if (old.length === 0) return version;
         const named = old.map((pod) => `${podName(pod)} (${of(pod)})`);
-        throw new CheckWarning(listed(`${old.length} proxies do not run ${version}`, named));
+        throw new CheckWarning(listed(`${counted(old.length, 'proxy does', 'proxies do')} not run ${version}`, named));
       },
     },
     {
@@ -137,7 +137,7 @@ export const meshDataPlane: Category = {
           annotationTrouble(object.metadata.annotations).map((what) => `${title(object)}: ${what}`),
         );
         const all = [...new Set([...misplaced, ...wrong])];
-        if (all.length > 0) throw new CheckWarning(listed(`${all.length} are not`, all));
+        if (all.length > 0) throw new CheckWarning(listed(counted(all.length, 'is not', 'are not'), all));
         return undefined;
       },
     },

@@ -16,7 +16,7 @@ interface Flags {
   wait: string;
   trustDomain: string;
   image: string;
-  controlEnv: Record<string, string>;
+  controlEnv?: Record<string, string>;
 }
 
 export function register(program: Command, context: Context): void {
@@ -29,12 +29,12 @@ export function register(program: Command, context: Context): void {
     .option('--wait <duration>', 'how long to wait for the control plane', '5m')
     .option('--trust-domain <domain>', 'trust domain of the identities', defaultTrustDomain)
     .option('--image <reference>', 'image of the mesh', `${imageRepository}:${version}`)
-    .option('--control-env <KEY=VALUE>', 'environment of the control plane (debugging; repeatable)', collect, {})
+    .option('--control-env <KEY=VALUE>', 'environment of the control plane (debugging; repeatable)', collect)
     .addHelpText('after', '\nExamples:\n  mesh install\n  mesh install -o yaml > mesh.yaml')
     .action((flags: Flags) => install(flags, context));
 }
 
-function collect(value: string, all: Record<string, string>): Record<string, string> {
+function collect(value: string, all: Record<string, string> = {}): Record<string, string> {
   const at = value.indexOf('=');
   if (at < 1) throw new UsageError(`--control-env "${value}" is not KEY=VALUE`, 'Use for example LOG_LEVEL=debug.');
   return { ...all, [value.slice(0, at)]: value.slice(at + 1) };
@@ -44,7 +44,7 @@ async function install(flags: Flags, context: Context): Promise<void> {
   const { io, globals } = context;
   const wait = parseDuration('--wait', flags.wait);
   const { renderInstall } = await import('../../templates/index.ts');
-  const { image, trustDomain, controlEnv } = flags;
+  const { image, trustDomain, controlEnv = {} } = flags;
   const objects = renderInstall({ image, version, namespace: controlNamespace, trustDomain, controlEnv });
   if (flags.output) {
     const { stringify } = await import('yaml');

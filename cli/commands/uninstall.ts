@@ -190,6 +190,7 @@ async function removeObjects(
 async function removeTrustBundles(kube: KubeClient, status: Status): Promise<void> {
   const { resources } = await import('../../kube/resources.ts');
   const bundles = await kube.list(resources.configMaps, { fieldSelector: `metadata.name=${trustBundleConfigMap}` });
+  if (bundles.length === 0) return;
   await status.start(`Removing ${bundles.length} trust bundles`);
   for (const { metadata } of bundles) await kube.delete(resources.configMaps, trustBundleConfigMap, metadata.namespace);
   status.done(`Removed ${bundles.length} trust bundles`);

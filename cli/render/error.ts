@@ -16,7 +16,8 @@ export function renderError(io: Io, thrown: unknown, json: boolean): void {
     if (code === 'interrupted' || code === 'declined') return;
     if (code !== 'usage') {
       const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause.message : undefined;
-      if (cause !== undefined && !message.includes(cause.replace(/\.$/, ''))) io.error(`  why: ${cause}`);
+      const said = cause !== undefined && message.toLowerCase().includes(cause.replace(/\.$/, '').toLowerCase());
+      if (cause !== undefined && !said) io.error(`  why: ${cause}`);
     }
     io.error(`  fix: ${hint}`);
     if (code !== 'usage') io.error(`  docs: ${docs}`);
