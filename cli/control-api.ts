@@ -2,13 +2,12 @@
 import { request } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type KubeClient, KubeError } from '../kube/client.ts';
-import { resources } from '../kube/resources.ts';
-import type { KubeObject } from '../kube/types.ts';
 import type { ApiError } from '../protocol/api.ts';
 import { controlName, controlNamespace } from '../protocol/names.ts';
 import { apiPort } from '../protocol/ports.ts';
 import { requestTimeout } from './connect.ts';
 import type { Context } from './context.ts';
+import { controlPods, isReadyPod } from './control-pods.ts';
 import { formatDuration } from './duration.ts';
 import { CliError } from './errors.ts';
 import { podTrouble } from './pod-trouble.ts';
@@ -21,17 +20,6 @@ export interface ControlApi {
   get<T>(path: string): Promise<T>;
   /** The same of every ready replica. */
   each<T>(path: string): Promise<T[]>;
-}
-
-/** Ready, and not on its way out. */
-export function isReadyPod(pod: KubeObject): boolean {
-  const conditions: { type: string; status: string }[] = pod.status?.conditions ?? [];
-  return !pod.metadata.deletionTimestamp && conditions.some((one) => one.type === 'Ready' && one.status === 'True');
-}
-
-export function controlPods(kube: KubeClient): Promise<KubeObject[]> {
-  const labelSelector = `app.kubernetes.io/name=${controlName}`;
-  return kube.list(resources.pods, { namespace: controlNamespace, labelSelector });
 }
 
 /** @throws CliError `mesh-not-installed` or `control-not-ready` */

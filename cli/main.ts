@@ -12,8 +12,9 @@ process.on('SIGINT', () => {
   abort.abort();
 });
 
-const { program, context } = buildProgram(io, abort.signal);
-const code = await runProgram(program, context, process.argv.slice(2));
+const args = process.argv.slice(2);
+const { program, context } = buildProgram(io, abort.signal, args[0]);
+const code = await runProgram(program, context, args);
 // Written out first: a pipe may not have taken everything yet, and open connections must not hold the command.
 await Promise.all(
   [process.stdout, process.stderr].map((stream) =>

@@ -74,9 +74,25 @@ interface GlobalFlags extends GlobalOptions {
   input?: boolean;
 }
 
-const commands = [install, uninstall, check, inject, uninject, apply, deletion, logs, stat, versionCommand, completion];
+const commands: Record<string, { register(program: Command, context: Context): void }> = {
+  install,
+  uninstall,
+  check,
+  inject,
+  uninject,
+  apply,
+  delete: deletion,
+  logs,
+  stat,
+  version: versionCommand,
+  completion,
+};
 
-export function buildProgram(io: Io, signal: AbortSignal): { program: Command; context: Context } {
+/**
+ * The program with every command; with only the one that is `wanted` where there is such a one, since making them all
+ * takes longer than most of them run.
+ */
+export function buildProgram(io: Io, signal: AbortSignal, wanted = ''): { program: Command; context: Context } {
   let client: Promise<KubeClient> | undefined;
   const context: Context = {
     io,
@@ -99,8 +115,11 @@ export function buildProgram(io: Io, signal: AbortSignal): { program: Command; c
   program.description('A service mesh as simple as it gets').usage('COMMAND [flags]').helpCommand(false);
   program.version(version, '--version', 'version of the command line').helpOption('-h, --help', 'show this help');
   addGlobals(program);
-  for (const { register } of commands) register(program, context);
-  registerHelp(program, io);
+  if (Object.hasOwn(commands, wanted)) commands[wanted]!.register(program, context);
+  else {
+    for (const { register } of Object.values(commands)) register(program, context);
+    registerHelp(program, io);
+  }
   program.addHelpText('after', `\nExamples:\n  mesh install\n  mesh stat deploy\n\nDocs: ${docsBase}/cli`);
   for (const command of program.commands) {
     command

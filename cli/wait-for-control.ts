@@ -4,7 +4,7 @@ import type { KubeClient } from '../kube/client.ts';
 import { resources } from '../kube/resources.ts';
 import type { Json, KubeObject } from '../kube/types.ts';
 import { controlName, controlNamespace } from '../protocol/names.ts';
-import { controlPods, isReadyPod } from './control-api.ts';
+import { controlPods, isReadyPod } from './control-pods.ts';
 import { formatDuration } from './duration.ts';
 import { CliError } from './errors.ts';
 import { podTrouble } from './pod-trouble.ts';

@@ -5,7 +5,7 @@ import type { KubeObject } from '../../kube/types.ts';
 import type { ProxyInfo } from '../../protocol/api.ts';
 import { configPrefix, injectAnnotation, proxyVersionAnnotation } from '../../protocol/names.ts';
 import { version } from '../../protocol/version.ts';
-import { isReadyPod } from '../control-api.ts';
+import { isReadyPod } from '../control-pods.ts';
 import { podTrouble } from '../pod-trouble.ts';
 import { type Category, type CheckContext, CheckWarning, counted, listed, need, podName } from './check.ts';
 

@@ -11,7 +11,7 @@ import {
 } from '../../protocol/names.ts';
 import { version } from '../../protocol/version.ts';
 import { renderInstall } from '../../templates/index.ts';
-import { controlPods } from '../control-api.ts';
+import { controlPods } from '../control-pods.ts';
 import { podTrouble } from '../pod-trouble.ts';
 import { type Category, type Check, type CheckContext, need } from './check.ts';
 

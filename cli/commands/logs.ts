@@ -6,7 +6,7 @@ import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { controlName, controlNamespace } from '../../protocol/names.ts';
 import type { Context } from '../context.ts';
-import { isReadyPod } from '../control-api.ts';
+import { isReadyPod } from '../control-pods.ts';
 import { parseDuration } from '../duration.ts';
 import { CliError, UsageError } from '../errors.ts';
 import { kinds, parseReference } from '../kinds.ts';

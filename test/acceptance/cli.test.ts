@@ -291,6 +291,19 @@ describe.skipIf(unable)('the command line', () => {
     expect(await complete('mesh completion f')).toEqual(['fish']);
   });
 
+  test('it starts quickly', async () => {
+    const times: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const began = performance.now();
+      expect((await run(['version', '--client'])).code).toBe(0);
+      times.push(performance.now() - began);
+    }
+    const median = times.sort((a, b) => a - b)[2]!;
+    process.stderr.write(`mesh version --client: ${median.toFixed(0)} ms (median of 5)\n`);
+    // Ten times what a machine that does nothing else takes.
+    expect(median).toBeLessThan(1_000);
+  });
+
   test('JSON goes to stdout alone, and an error to stderr alone', async () => {
     expect(
       await bash(

@@ -8,7 +8,7 @@ export const root = join(import.meta.dirname, '../..');
 export const bin = join(root, 'bin/mesh');
 
 /** What every machine has, for commands that shall find nothing else. */
-const basics = ['sh', 'dirname', 'readlink', 'uname', 'sleep', 'mount'];
+const basics = ['sh', 'readlink', 'sleep', 'mount'];
 
 export interface RunOptions {
   env?: Record<string, string>;
