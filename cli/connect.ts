@@ -107,6 +107,8 @@ export async function connectKube(globals: GlobalOptions, io: Io): Promise<KubeC
   }
 }
 
+const slow = 'Check the address and the network, or wait longer with --request-timeout 1m.';
+
 /** A failed call in the words of the CLI; anything that is not a KubeError comes back as it is. */
 export function toCliError(error: unknown, kube: Pick<KubeClient, 'name' | 'server'>): unknown {
   if (!(error instanceof KubeError)) return error;
@@ -115,6 +117,7 @@ export function toCliError(error: unknown, kube: Pick<KubeClient, 'name' | 'serv
       code: 'cluster-unreachable',
       message: `Cluster "${kube.name}" cannot be reached: ${error.message}`,
       cause: error,
+      ...(error.message.includes('no answer within') ? { fix: slow } : {}),
     });
   }
   if (error.status === 401 || error.status === 403) {

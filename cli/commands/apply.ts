@@ -35,6 +35,11 @@ export function register(program: Command, context: Context): void {
         const verb = await applyObject(kube, type, object, { fieldManager: 'mesh-apply', dryRun });
         io.write(`${objectTitle(object)} ${verb}${dryRun ? ' (dry run)' : ''}\n`);
       }
-      if (!dryRun) io.hint('Next: mesh stat deploy');
+      const spaces = new Set(
+        objects.map(({ kind, metadata }) => (kind === 'Namespace' ? undefined : metadata.namespace)),
+      );
+      spaces.delete(undefined);
+      const [space] = spaces;
+      if (!dryRun) io.hint(`Next: mesh stat deploy${spaces.size > 1 ? ' -A' : space ? ` -n ${space}` : ''}`);
     });
 }

@@ -24,16 +24,23 @@ complete -o default -F _mesh mesh
   zsh: `#compdef mesh
 _mesh() {
   local -a candidates
-  candidates=(\${(f)"$(mesh __complete -- "\${words[@]:1:CURRENT-1}" 2>/dev/null)"})
+  candidates=(\${(f)"$(mesh __complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)"})
+  [[ $PREFIX == --*=* ]] && compset -P '*='
   if (( \${#candidates} )); then
-    compadd -P "\${\${(M)PREFIX:#--*=*}%%=*}\${\${(M)PREFIX:#--*=*}:+=}" -a candidates
+    compadd -a candidates
   else
     _files
   fi
 }
 compdef _mesh mesh
 `,
-  fish: `complete -c mesh -a '(mesh __complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+  fish: `function __mesh_complete
+  set -l current (commandline -ct)
+  # Fish completes the whole word, --output= with it.
+  set -l flag (string match -r -- '^--[^=]+=' "$current")
+  mesh __complete -- (commandline -opc)[2..] "$current" 2>/dev/null | string replace -r -- '^' "$flag"
+end
+complete -c mesh -a '(__mesh_complete)'
 `,
 };
 
