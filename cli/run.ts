@@ -10,23 +10,26 @@ import { renderError } from './render/error.ts';
 /** How long an interrupted command may take to clean up after itself. */
 const cleanUpMs = 30_000;
 
-/** Commander suggests commands and flags; for the values of a flag it lists them, and the nearest one is added here. */
-function withSuggestion(message: string): string {
-  const match = /'([^']*)' is invalid.*Allowed choices are (.*)\./s.exec(message);
-  const close = match && nearest(match[1]!, match[2]!.split(', '));
+/** Commander suggests commands and a command's own flags; global flags and values of flags are added here. */
+function withSuggestion(message: string, command: Command | undefined): string {
+  if (message.includes('Did you mean')) return message;
+  const value = /'([^']*)' is invalid.*Allowed choices are (.*)\./s.exec(message);
+  const flag = /^error: unknown option '([^'=]*)/.exec(message);
+  const flags = command?.options.flatMap(({ long }) => long ?? []) ?? [];
+  const close = value ? nearest(value[1]!, value[2]!.split(', ')) : flag ? nearest(flag[1]!, flags) : undefined;
   return close ? `${message} (Did you mean ${close}?)` : message;
 }
 
 /** Commander's own complaint as ours: one line what is wrong, one how to see help. */
-function fromCommander(error: CommanderError, command: string | undefined): UsageError {
-  const text = withSuggestion(error.message)
+function fromCommander(error: CommanderError, command: Command | undefined): UsageError {
+  const text = withSuggestion(error.message, command)
     .replace(/^error: /, '')
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '')
     .join(' ')
     .replaceAll('(Did you mean', '(did you mean');
-  const page = command === undefined ? 'mesh --help' : `mesh ${command} --help`;
+  const page = command === undefined ? 'mesh --help' : `mesh ${command.name()} --help`;
   return new UsageError(text.charAt(0).toUpperCase() + text.slice(1), `See \`${page}\`.`);
 }
 
@@ -69,7 +72,7 @@ export async function runProgram(program: Command, context: Context, args: reado
   } catch (error) {
     context.io.live?.stop();
     if (error instanceof CommanderError && error.exitCode === 0) return exitCode.ok;
-    const command = program.commands.find((one) => one.name() === ordered[0])?.name();
+    const command = program.commands.find((one) => one.name() === ordered[0]);
     const known = context.signal.aborted
       ? interruption()
       : error instanceof CommanderError
