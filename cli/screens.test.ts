@@ -337,6 +337,29 @@ describe('what changes things', () => {
   });
 });
 
+describe('apply', () => {
+  it('applies nothing where a kind is unknown, and what a definition brings with it', async () => {
+    const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'early' } };
+    const gizmo = { apiVersion: 'toys.dev/v1', kind: 'Gizmo', metadata: { name: 'one' } };
+    const names = { plural: 'gizmos', singular: 'gizmo', kind: 'Gizmo' };
+    const versions = [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: { type: 'object' } } }];
+    const definition = {
+      ...{ apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition' },
+      metadata: { name: 'gizmos.toys.dev' },
+      spec: { group: 'toys.dev', scope: 'Namespaced', names, versions },
+    };
+    const env = { HOME: cluster.home, KUBECONFIG: cluster.kubeconfig };
+    const apply = (...objects: object[]) =>
+      runMesh(['apply', '-f', '-'], { env, stdin: objects.map((one) => JSON.stringify(one)).join('\n---\n') });
+    expect(await apply(map, gizmo)).toMatchObject({ code: 1, out: '' });
+    expect(cluster.objects.get(resources.configMaps, 'early', 'default')).toBeUndefined();
+    const { out } = await apply(gizmo, map, definition);
+    expect(out).toBe(
+      'customresourcedefinition.apiextensions/gizmos.toys.dev created\ngizmo.toys/one created\nconfigmap/early created\n',
+    );
+  });
+});
+
 describe('completion', () => {
   it.each(['bash', 'zsh', 'fish'])('for %s', async (shell) => {
     await screen(`completion/${shell}`, ['completion', shell]);

@@ -53,9 +53,6 @@ export function listed(sentence: string, objects: readonly string[]): string {
   return [`${sentence}:`, ...objects.slice(0, shown).map((one) => `* ${one}`), ...more].join('\n');
 }
 
-/** `1 pod has`, `2 pods have`. */
-export const counted = (count: number, one: string, many: string): string => `${count} ${count === 1 ? one : many}`;
-
 export const podName = (pod: KubeObject): string => `${pod.metadata.namespace}/${pod.metadata.name}`;
 
 const day = 86_400_000;

@@ -6,8 +6,9 @@ import type { ProxyInfo } from '../../protocol/api.ts';
 import { configPrefix, injectAnnotation, proxyVersionAnnotation } from '../../protocol/names.ts';
 import { version } from '../../protocol/version.ts';
 import { isReadyPod } from '../control-pods.ts';
+import { counted } from '../counted.ts';
 import { podTrouble } from '../pod-trouble.ts';
-import { type Category, type CheckContext, CheckWarning, counted, listed, need, podName } from './check.ts';
+import { type Category, type CheckContext, CheckWarning, listed, need, podName } from './check.ts';
 
 const restart = 'Restart the workloads that are named: `kubectl rollout restart`, or delete the pods.';
 

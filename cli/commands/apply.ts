@@ -1,5 +1,7 @@
 /** `mesh apply -f`: server-side apply. */
 import type { Command } from 'commander';
+import type { KubeClient } from '../../kube/client.ts';
+import type { KubeObject } from '../../kube/types.ts';
 import type { Context } from '../context.ts';
 import { CliError } from '../errors.ts';
 import { parseObjects, readSources } from '../manifests.ts';
@@ -23,15 +25,10 @@ export function register(program: Command, context: Context): void {
       }
       objects.sort((a, b) => rank(a.kind) - rank(b.kind));
       const kube = await context.kube();
+      await refuseUnknown(kube, objects);
       for (const object of objects) {
         context.signal.throwIfAborted();
-        const type = await kube.resolve(object.apiVersion, object.kind);
-        if (!type) {
-          throw new CliError({
-            code: 'unknown-kind',
-            message: `Cluster "${kube.name}" knows no ${object.kind} of ${object.apiVersion} (${object.metadata.name})`,
-          });
-        }
+        const type = (await kube.resolve(object.apiVersion, object.kind)) ?? unknown(kube, object);
         const verb = await applyObject(kube, type, object, { fieldManager: 'mesh-apply', dryRun });
         io.write(`${objectTitle(object)} ${verb}${dryRun ? ' (dry run)' : ''}\n`);
       }
@@ -42,4 +39,21 @@ export function register(program: Command, context: Context): void {
       const [space] = spaces;
       if (!dryRun) io.hint(`Next: mesh stat deploy${spaces.size > 1 ? ' -A' : space ? ` -n ${space}` : ''}`);
     });
+}
+
+/** Before anything is applied. Kinds that a definition among the objects brings are known only after it. */
+async function refuseUnknown(kube: KubeClient, objects: readonly KubeObject[]): Promise<void> {
+  const definitions = objects.filter(({ kind }) => kind === 'CustomResourceDefinition');
+  const brought = new Set(definitions.map(({ spec }) => `${spec?.group} ${spec?.names?.kind}`));
+  for (const object of objects) {
+    if (brought.has(`${object.apiVersion.split('/')[0]} ${object.kind}`)) continue;
+    if (!(await kube.resolve(object.apiVersion, object.kind))) unknown(kube, object);
+  }
+}
+
+function unknown(kube: KubeClient, { apiVersion, kind, metadata }: KubeObject): never {
+  throw new CliError({
+    code: 'unknown-kind',
+    message: `Cluster "${kube.name}" knows no ${kind} of ${apiVersion} (${metadata.name})`,
+  });
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Check } from '../checks/check.ts';
 import type { Result } from '../checks/run.ts';
 import type { Context } from '../context.ts';
+import { counted } from '../counted.ts';
 import { parseDuration } from '../duration.ts';
 import { CliError } from '../errors.ts';
 import { isData, outputOption, writeData } from '../output.ts';
@@ -64,7 +65,7 @@ async function check(flags: Flags, context: Context): Promise<void> {
     const ids = failed.map((one) => one.id).join(', ');
     throw new CliError({
       code: 'checks-failed',
-      message: `${failed.length} ${failed.length === 1 ? 'check' : 'checks'} failed: ${ids}`,
+      message: `${counted(failed.length, 'check', 'checks')} failed: ${ids}`,
     });
   }
   io.hint(flags.pre ? 'Next: mesh install' : 'Next: mesh inject deployment.yaml | mesh apply -f -');

@@ -13,6 +13,7 @@ import {
 } from '../../protocol/names.ts';
 import { version } from '../../protocol/version.ts';
 import type { Context } from '../context.ts';
+import { counted } from '../counted.ts';
 import { formatDuration, parseDuration } from '../duration.ts';
 import { CliError, fromPart, UsageError } from '../errors.ts';
 import { Status } from '../render/status.ts';
@@ -97,10 +98,9 @@ async function planOf(kube: KubeClient, local: boolean, objects: KubeObject[]): 
   if (!local) return { goes: objects.map(objectTitle), meshed };
   const pods = await kube.list(resources.pods);
   const spaces = new Set(pods.map((pod) => pod.metadata.namespace));
+  const what = `${counted(pods.length, 'pod', 'pods')} in ${counted(spaces.size, 'namespace', 'namespaces')}`;
   return {
-    goes: [
-      `the local mesh "${kube.name}", with ${pods.length} pods in ${spaces.size} namespaces and every object in it`,
-    ],
+    goes: [`the local mesh "${kube.name}", with ${what} and every object in it`],
     meshed,
   };
 }
@@ -118,7 +118,7 @@ async function confirm({ goes, meshed }: Plan, flags: Flags, context: Context): 
     const named = `${workloads.slice(0, 5).join(', ')}${workloads.length > 5 ? ` and ${workloads.length - 5} more` : ''}`;
     throw new CliError({
       code: 'pods-still-meshed',
-      message: `${meshed.length} ${meshed.length === 1 ? 'pod has' : 'pods have'} a proxy: ${named}`,
+      message: `${counted(meshed.length, 'pod has', 'pods have')} a proxy: ${named}`,
     });
   }
   if (flags.yes) return;

@@ -1,5 +1,6 @@
 /** How the results of `mesh check` look, one by one as they come. */
 import type { Result } from '../checks/run.ts';
+import { counted } from '../counted.ts';
 import type { Io } from '../io.ts';
 
 const marks = { success: 'ok', warning: 'warning', error: 'error', skipped: 'skipped' } as const;
@@ -50,7 +51,7 @@ function verdict(io: Io, results: readonly Result[]): string {
   const [errors, warnings, skipped] = [count('error'), count('warning'), count('skipped')];
   const parts = [
     errors > 0 ? `${errors} failed` : '',
-    warnings > 0 ? `${warnings} ${warnings === 1 ? 'warning' : 'warnings'}` : '',
+    warnings > 0 ? counted(warnings, 'warning', 'warnings') : '',
     skipped > 0 ? `${skipped} skipped` : '',
   ].filter((part) => part !== '');
   const mark = io.mark(errors > 0 ? 'error' : 'ok', 'stdout');

@@ -5,8 +5,9 @@ const home = '\x1b[H';
 const clearScreen = '\x1b[2J';
 const clearLine = '\x1b[K';
 const clearBelow = '\x1b[J';
-const hideCursor = '\x1b[?25l';
-const showCursor = '\x1b[?25h';
+/** The cursor goes, and lines longer than the screen is wide are cut: wrapped ones would make the screen scroll. */
+const begin = '\x1b[?25l\x1b[?7l';
+const finish = '\x1b[?7h\x1b[?25h';
 
 export class LiveScreen {
   readonly #io: Io;
@@ -22,7 +23,7 @@ export class LiveScreen {
     if (io.stdoutIsTerminal) {
       const rows = io.streams.stdout.rows ?? 24;
       const lines = [title, '', ...text.trimEnd().split('\n')].slice(0, Math.max(1, rows - 1));
-      const start = this.#drawn ? home : hideCursor + clearScreen + home;
+      const start = this.#drawn ? home : begin + clearScreen + home;
       io.write(`${start}${lines.map((line) => `${line}${clearLine}\n`).join('')}${clearBelow}`);
     } else {
       io.write(`${this.#drawn ? '\n' : ''}${text}`);
@@ -31,6 +32,6 @@ export class LiveScreen {
   }
 
   end(): void {
-    if (this.#drawn && this.#io.stdoutIsTerminal) this.#io.write(showCursor);
+    if (this.#drawn && this.#io.stdoutIsTerminal) this.#io.write(finish);
   }
 }
