@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import type { KubeClient } from '../kube/client.ts';
 import { version } from '../protocol/version.ts';
 import * as apply from './commands/apply.ts';
+import * as bug from './commands/bug.ts';
 import * as check from './commands/check.ts';
 import * as completion from './commands/completion.ts';
 import * as deletion from './commands/delete.ts';
@@ -26,7 +27,7 @@ Usage: mesh COMMAND [flags]
 Set up:      install, uninstall, check, version
 Workloads:   inject, uninject, apply, delete
 Look:        stat, logs
-Shell:       completion, help
+Other:       bug, completion, help
 
 Examples:
   mesh install
@@ -85,6 +86,7 @@ const commands: Record<string, { register(program: Command, context: Context): v
   logs,
   stat,
   version: versionCommand,
+  bug,
   completion,
 };
 

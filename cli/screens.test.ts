@@ -87,20 +87,20 @@ beforeAll(async () => {
 });
 afterAll(() => cluster.close());
 
-async function screen(name: string, args: string[], options: RunOptions = {}, on: TestCluster = cluster) {
+async function screen(
+  name: string,
+  args: string[],
+  options: RunOptions = {},
+  on: TestCluster = cluster,
+  more: [RegExp, string][] = [],
+) {
   const env = { HOME: on.home, KUBECONFIG: on.kubeconfig, LANG: 'C.UTF-8', ...options.env };
   const change: RunOptions['change'] = (context) => {
     context.now = () => now;
     options.change?.(context);
   };
   const seen = await runMesh(args, { ...options, env, change });
-  expectGolden(
-    name,
-    transcript(args, seen, [
-      [on.home, 'HOME'],
-      [version, 'VERSION'],
-    ]),
-  );
+  expectGolden(name, transcript(args, seen, [...more, [on.home, 'HOME'], [version, 'VERSION']]));
   return seen;
 }
 
@@ -290,6 +290,19 @@ describe('version', () => {
     await screen('version/none', ['version'], {}, empty);
     await screen('version/none-json', ['version', '-o', 'json'], {}, empty);
     await empty.close();
+  });
+});
+
+describe('bug', () => {
+  const mine: [RegExp, string][] = [[/\(Node .*\)/g, '(Node VERSION, PLATFORM)']];
+
+  it('reports versions and failed checks, and nothing of whose cluster it is', async () => {
+    await screen('bug/well', ['bug'], {}, cluster, mine);
+    const ill = await healthy();
+    await makeIll(ill);
+    const { out } = await screen('bug/ill', ['bug'], {}, ill, mine);
+    expect(out).not.toMatch(/shop|127\.0\.0\.1/);
+    await ill.close();
   });
 });
 

@@ -10,7 +10,7 @@ import { renderTable } from '../render/table.ts';
 
 type Skew = 'none' | 'patch' | 'minor' | 'major';
 
-interface Found {
+export interface Versions {
   control: string;
   proxies: { version: string; count: number }[];
 }
@@ -30,7 +30,8 @@ export function tooFar(a: string, b: string): boolean {
   return skew === 'major' || (skew === 'minor' && Math.abs(minor(a) - minor(b)) > 1);
 }
 
-async function ask(context: Context): Promise<Found> {
+/** Of the control plane and the proxies. @throws CliError where it does not answer */
+export async function askVersions(context: Context): Promise<Versions> {
   const { openControl } = await import('../control-api.ts');
   const api = await openControl(context);
   const [{ version: control }, answers] = await Promise.all([
@@ -53,10 +54,10 @@ export function register(program: Command, context: Context): void {
     .addHelpText('after', '\nExamples:\n  mesh version\n  mesh version --client\n  mesh version -o json')
     .action(async ({ client, output }: { client?: boolean; output: string }) => {
       const { io } = context;
-      let found: Found | undefined;
+      let found: Versions | undefined;
       let problem: unknown;
       if (!client) {
-        found = await ask(context).catch((error: unknown) => {
+        found = await askVersions(context).catch((error: unknown) => {
           context.signal.throwIfAborted();
           problem = error;
           return undefined;
