@@ -12,7 +12,7 @@ export function objectTitle({ apiVersion, kind, metadata }: KubeObject): string 
 }
 
 /** Whether two versions of an object ask for the same: all but what the cluster itself writes. */
-export function sameContent(one: KubeObject, other: KubeObject): boolean {
+function sameContent(one: KubeObject, other: KubeObject): boolean {
   const content = ({ status: _, metadata, ...rest }: KubeObject): object => {
     const { resourceVersion: _version, managedFields: _fields, ...kept } = metadata;
     // Through JSON: a value that is not set is no difference.
