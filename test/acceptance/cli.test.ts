@@ -3,10 +3,20 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { stripVTControlCharacters } from 'node:util';
+import { isDeepStrictEqual, stripVTControlCharacters } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { expectGolden, transcript } from '../../cli/test-screen.ts';
-import { bin, environment, Folders, type RunOptions, root, run as runIn, type Seen, where } from '../support/cli.ts';
+import {
+  bin,
+  environment,
+  Folders,
+  interruptOnTerminal,
+  type RunOptions,
+  root,
+  run as runIn,
+  type Seen,
+  where,
+} from '../support/cli.ts';
 import { TestMesh, unable, until, workload } from '../support/mesh.ts';
 
 const clearScreen = '\x1b[2J';
@@ -27,10 +37,9 @@ describe.skipIf(unable)('the command line', () => {
   const bash = (line: string) =>
     run(['-c', `set -o pipefail; mesh() { ${bin} "$@"; }; ${line}`], { command: ['bash'] });
 
-  /** Runs a shell line on a terminal of its own, 100 columns wide. */
-  const onTerminal = (line: string) =>
-    run(['-qec', `stty cols 100 rows 30; ${line}`, '/dev/null'], { command: ['script'] });
-  const terminal = (line: string) => onTerminal(`${bin} ${line}`);
+  /** Runs the binary on a terminal of its own, 100 columns wide. */
+  const terminal = (line: string) =>
+    run(['-qec', `stty cols 100 rows 30; ${bin} ${line}`, '/dev/null'], { command: ['script'] });
 
   /** Starts a mesh whose daemon never gets ready; that takes its time, which the other tests use. */
   function startLate(): Promise<Seen> {
@@ -90,8 +99,7 @@ describe.skipIf(unable)('the command line', () => {
     const bad = ['--control-env', 'MESH_CONTROL_CERTIFICATE_LIFETIME=never'];
     const broken = await run(['install', '--wait', '3s', ...bad]);
     expect(broken.code).toBe(5);
-    const cause = /container mesh-control: .*(CrashLoopBackOff|BackOff)/;
-    expect(broken.err).toMatch(cause);
+    expect(broken.err).toMatch(/deploy\/mesh-control in namespace mesh-system is not ready after 3s \(--wait\): \S/);
     await until('a crash with its last line', async () =>
       (await run(['check', '--wait', '0'])).out.includes(
         'MESH_CONTROL_CERTIFICATE_LIFETIME: "never" is not a duration',
@@ -134,10 +142,10 @@ describe.skipIf(unable)('the command line', () => {
   });
 
   test('stat --watch draws in place on a terminal', async () => {
-    const { out } = await onTerminal(`timeout -s INT 5 ${bin} stat deploy --watch`);
-    expect(out.split(toTop).length - 1).toBeGreaterThanOrEqual(2);
-    expect(out.split(clearScreen)).toHaveLength(2);
-    expect(out.lastIndexOf('\x1b[?25h')).toBeGreaterThan(out.lastIndexOf('\x1b[?25l'));
+    const frames = (screen: string) => screen.split(toTop).length - 1;
+    const screen = await interruptOnTerminal(`${bin} stat deploy --watch`, env, (seen) => frames(seen) >= 2);
+    expect(screen.split(clearScreen)).toHaveLength(2);
+    expect(screen.lastIndexOf('\x1b[?25h')).toBeGreaterThan(screen.lastIndexOf('\x1b[?25l'));
   });
 
   test('flags may stand anywhere, and win over the environment', async () => {
@@ -196,7 +204,8 @@ describe.skipIf(unable)('the command line', () => {
     expect(shown).toContain('\x1b[?25l');
     expect(shown.lastIndexOf('\x1b[?25h')).toBeGreaterThan(shown.lastIndexOf('\x1b[?25l'));
     const home = folders.make();
-    const cut = (await onTerminal(`MESH_HOME=${home} timeout -s INT 0.5 ${bin} install`)).out;
+    const begun = () => existsSync(join(home, 'run/supervisor.json'));
+    const cut = await interruptOnTerminal(`${bin} install`, { ...env, MESH_HOME: home }, begun);
     expect(cut).toContain('Interrupted');
     expect(cut.lastIndexOf('\x1b[?25h')).toBeGreaterThan(cut.lastIndexOf('\x1b[?25l'));
   });
@@ -279,16 +288,22 @@ describe.skipIf(unable)('the command line', () => {
       const { out } = await run(['-c', script], { command: ['bash'] });
       return out.trimEnd().split('\n').sort();
     };
-    expect(await complete('mesh in')).toEqual(['inject', 'install']);
-    expect(await complete('mesh check --pr')).toEqual(['--pre', '--proxy']);
-    expect(await complete('mesh check -o j')).toEqual(['json']);
-    expect(await complete('mesh stat deploy --output = w')).toEqual(['wide']);
-    expect(await complete('mesh stat deploy/')).toEqual(['deploy/lone', 'deploy/web']);
-    expect(await complete('mesh stat deploy/ -n mesh-s')).toEqual(['mesh-system']);
-    expect(await complete('mesh -n mesh-system stat deploy m')).toEqual(['mesh-control']);
-    expect(await complete('mesh logs deploy/web -c mesh-p')).toEqual(['mesh-proxy']);
-    expect(await complete('mesh help ex')).toEqual(['exit-codes']);
-    expect(await complete('mesh completion f')).toEqual(['fish']);
+    const cases: Record<string, string[]> = {
+      'mesh in': ['inject', 'install'],
+      'mesh check --pr': ['--pre', '--proxy'],
+      'mesh check -o j': ['json'],
+      'mesh stat deploy --output = w': ['wide'],
+      'mesh stat deploy/': ['deploy/lone', 'deploy/web'],
+      'mesh stat deploy/ -n mesh-s': ['mesh-system'],
+      'mesh -n mesh-system stat deploy m': ['mesh-control'],
+      'mesh logs deploy/web -c mesh-p': ['mesh-proxy'],
+      'mesh help ex': ['exit-codes'],
+      'mesh completion f': ['fish'],
+    };
+    for (const [line, wanted] of Object.entries(cases)) {
+      // Names that the cluster does not give within a second are left out, as on a machine that is busy.
+      await until(`${wanted} for "${line}"`, async () => isDeepStrictEqual(await complete(line), wanted));
+    }
   });
 
   test('it starts quickly', async () => {
@@ -300,8 +315,8 @@ describe.skipIf(unable)('the command line', () => {
     }
     const median = times.sort((a, b) => a - b)[2]!;
     process.stderr.write(`mesh version --client: ${median.toFixed(0)} ms (median of 5)\n`);
-    // Ten times what a machine that does nothing else takes.
-    expect(median).toBeLessThan(1_000);
+    // Far more than a machine takes that does nothing else.
+    expect(median).toBeLessThan(2_000);
   });
 
   test('JSON goes to stdout alone, and an error to stderr alone', async () => {

@@ -1,8 +1,10 @@
 /** The binary as a user runs it: its own environment, pipes and terminals, folders that are cleaned up. */
+import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { until } from './mesh.ts';
 
 export const root = join(import.meta.dirname, '../..');
 export const bin = join(root, 'bin/mesh');
@@ -40,6 +42,27 @@ export async function run(args: string[], { env = {}, input = '', command = [bin
     ...{ env, input, extendEnv: false, reject: false, stripFinalNewline: false, timeout: 60_000 },
   });
   return { code: done.exitCode ?? -1, out: done.stdout, err: done.stderr };
+}
+
+/**
+ * Runs a shell line on a terminal of its own, 100 columns wide, and presses Ctrl-C once what is on the screen is
+ * enough.
+ */
+export async function interruptOnTerminal(
+  line: string,
+  env: Record<string, string>,
+  enough: (screen: string) => boolean,
+): Promise<string> {
+  const child = spawn('script', ['-qec', `stty cols 100 rows 30; ${line}`, '/dev/null'], { env });
+  let screen = '';
+  child.stdout.on('data', (chunk) => {
+    screen += chunk;
+  });
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  await until(`enough on the screen of ${line}`, () => enough(screen));
+  child.stdin.write('\x03');
+  await ended;
+  return screen;
 }
 
 /** Where a program of this machine is. */
