@@ -47,6 +47,11 @@ describe('a command line used wrongly', () => {
   });
 });
 
+it('takes --no-color for a command line that cannot be parsed too', async () => {
+  expect((await mesh(['check', '--nope'], { terminal: true })).err).toContain('\x1b[31m');
+  expect((await mesh(['check', '--nope', '--no-color'], { terminal: true })).err).not.toContain('\x1b');
+});
+
 describe('errors', () => {
   it('are one JSON object on stderr with -o json', async () => {
     const { code, out, err } = await mesh(['stat', 'deploy', '-o', 'json']);

@@ -72,6 +72,8 @@ export async function runProgram(program: Command, context: Context, args: reado
   } catch (error) {
     context.io.live?.stop();
     if (error instanceof CommanderError && error.exitCode === 0) return exitCode.ok;
+    // Not parsed, yet meant.
+    if (error instanceof CommanderError) context.io.configure({ color: !args.includes('--no-color') });
     const command = program.commands.find((one) => one.name() === ordered[0]);
     const known = context.signal.aborted
       ? interruption()

@@ -69,7 +69,10 @@ async function stat(args: string[], flags: Flags, context: Context): Promise<voi
   const failing = first.rows.find((row) => (row.success ?? 1) < 1);
   if (failing && failing.kind !== 'service' && failing.kind !== 'namespace') {
     io.hint(`Next: mesh logs ${shortName(failing.kind, failing.name)} -n ${failing.namespace}`);
-  } else io.hint(`Next: mesh stat ${args.join(' ')} --watch`);
+  } else if (first.rows.length > 0) {
+    const where = flags.allNamespaces ? ' -A' : request.namespace === 'default' ? '' : ` -n ${request.namespace}`;
+    io.hint(`Next: mesh stat ${args.join(' ')}${where} --watch`);
+  }
 }
 
 /** What needs no cluster to be seen wrong is refused before one is asked. */
