@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { errorTable, isErrorCode } from './errors.ts';
+import { errorTable, exitCode, isErrorCode } from './errors.ts';
 import { fakeTerminal } from './fake-terminal.ts';
+import { topics } from './help-topics.ts';
 import { buildProgram } from './program.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -53,5 +54,27 @@ describe('the documentation', () => {
         if (!option.hidden) expect(section, `${command.name()} ${option.long}`).toContain(option.long);
       }
     }
+  });
+
+  it('names every variable of the environment, in the help too', () => {
+    const own = found(['cli', 'local'], /(?:\benv\.|')(MESH_(?!VERSION|CONTROL_|PROXY_)[A-Z_]+)\b/g);
+    const conventions = found(['cli'], /\benv\.([A-Z][A-Z_]+)\b/g);
+    const names = [...new Set([...own, ...conventions, 'MESH_NODE'])].filter(
+      (name) => name !== 'HOME' && name !== 'UPDATE_GOLDEN',
+    );
+    expect(names).toEqual(expect.arrayContaining(['MESH_HOME', 'MESH_NAMESPACE', 'NO_COLOR', 'LC_ALL', 'CI']));
+    const text = readFileSync(join(root, 'docs/cli.md'), 'utf8').split('\n## Environment\n')[1]!.split('\n## ')[0]!;
+    for (const name of names) {
+      expect(text).toContain(name);
+      expect(topics.environment).toContain(name);
+    }
+  });
+
+  it('has every exit code, in the help too', () => {
+    const text = readFileSync(join(root, 'docs/cli.md'), 'utf8').split('\n## Exit codes\n')[1]!.split('\n## ')[0]!;
+    const listed = [...text.matchAll(/^\| (\d+) \|/gm)].map((match) => Number(match[1]));
+    expect(listed).toEqual(Object.values(exitCode));
+    const helped = [...topics['exit-codes']!.matchAll(/^ {2}(\d+) /gm)].map((match) => Number(match[1]));
+    expect(helped).toEqual(Object.values(exitCode));
   });
 });

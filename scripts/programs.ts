@@ -12,6 +12,7 @@ export const testPrograms = {
   'redis-server': 'redis-server',
   tcpdump: 'tcpdump',
   python3: 'python3',
+  script: 'bsdutils',
 };
 
 const places = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin'];
