@@ -2,12 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { StatResponse } from '../protocol/api.ts';
 import { docsBase } from './errors.ts';
-import { fakeTerminal } from './fake-terminal.ts';
-import { buildProgram } from './program.ts';
-import { renderStat } from './render/stat.ts';
-import { runProgram } from './run.ts';
+import { runMesh } from './test-screen.ts';
 
 let home = '';
 beforeEach(() => {
@@ -16,54 +12,17 @@ beforeEach(() => {
 afterEach(() => rmSync(home, { recursive: true, force: true }));
 
 /** One command, with a home of its own: no kubeconfig, no local mesh. */
-async function mesh(args: string[], options: { terminal?: boolean; env?: Record<string, string> } = {}) {
-  const env = { HOME: home, MESH_HOME: join(home, 'mesh'), LANG: 'C.UTF-8', ...options.env };
-  const { io, out, err } = fakeTerminal({ ...options, env });
-  const { program, context } = buildProgram(io, new AbortController().signal);
-  const code = await runProgram(program, context, args);
-  return { code, out: out(), err: err() };
+function mesh(args: string[], options: { terminal?: boolean; env?: Record<string, string> } = {}) {
+  return runMesh(args, {
+    ...options,
+    env: { HOME: home, MESH_HOME: join(home, 'mesh'), LANG: 'C.UTF-8', ...options.env },
+  });
 }
 
 function kubeconfig(config: object): void {
   mkdirSync(join(home, '.kube'), { recursive: true });
   writeFileSync(join(home, '.kube/config'), JSON.stringify(config));
 }
-
-const { program } = buildProgram(fakeTerminal().io, new AbortController().signal);
-const commands = program.commands.map((one) => one.name()).filter((name) => !name.startsWith('__'));
-
-describe('help', () => {
-  it('is short for the bare command', async () => {
-    const { code, out, err } = await mesh([]);
-    expect([code, err]).toEqual([0, '']);
-    expect(out.trimEnd().split('\n').length).toBeLessThanOrEqual(25);
-  });
-
-  it.each(commands)('of %s is one page in every form, with examples and the docs', async (name) => {
-    const forms = [
-      [name, '-h'],
-      [name, '--help'],
-      ['help', name],
-    ];
-    const pages = await Promise.all(forms.map((args) => mesh(args)));
-    for (const { code, out, err } of pages) {
-      expect([code, err]).toEqual([0, '']);
-      expect(out).toBe(pages[0]!.out);
-    }
-    const examples = pages[0]!.out
-      .split('Examples:\n')[1]!
-      .split('\n')
-      .filter((line) => line.includes('mesh '));
-    expect(examples.length).toBeGreaterThanOrEqual(2);
-    expect(pages[0]!.out).toContain(`${docsBase}/cli#${name}`);
-  });
-
-  it('is the same for the program in its forms', async () => {
-    const pages = await Promise.all([['-h'], ['--help'], ['help']].map((args) => mesh(args)));
-    expect(pages.map(({ code }) => code)).toEqual([0, 0, 0]);
-    expect(new Set(pages.map(({ out }) => out)).size).toBe(1);
-  });
-});
 
 describe('a command line used wrongly', () => {
   it.each([
@@ -73,12 +32,24 @@ describe('a command line used wrongly', () => {
     [['check', '-o', 'shrt'], 'short'],
     [['stat', 'deplyo'], 'deploy'],
     [['completion', 'bsh'], 'bash'],
+    [['help', 'exit-code'], 'exit-codes'],
+    [['help', 'chek'], 'check'],
+    [['-n', 'shop', 'stat', 'deploy', '--time-windw', '5m'], '--time-window'],
+    [['stat', 'deploy', '--to', 'svcs/cart'], 'svc'],
+    [['stat', 'deploy', '--namespce', 'shop'], '--namespace'],
+    [['install', '-o', 'yml'], 'yaml'],
+    [['version', '-o', 'jsn'], 'json'],
   ])('%j exits 2 and suggests %s', async (args, wanted) => {
     const { code, out, err } = await mesh(args);
     expect([code, out]).toEqual([2, '']);
     expect(err).toMatch(new RegExp(`[Dd]id you mean ${wanted}\\?`));
     expect(err.trimEnd().split('\n')).toHaveLength(2);
   });
+});
+
+it('takes --no-color for a command line that cannot be parsed too', async () => {
+  expect((await mesh(['check', '--nope'], { terminal: true })).err).toContain('\x1b[31m');
+  expect((await mesh(['check', '--nope', '--no-color'], { terminal: true })).err).not.toContain('\x1b');
 });
 
 describe('errors', () => {
@@ -140,53 +111,5 @@ describe('errors', () => {
     [{ env: { FORCE_COLOR: '1', NO_COLOR: '1' } }, false],
   ])('with %j have colour: %s', async (options, colour) => {
     expect((await mesh(['stat', 'deploy'], options)).err.includes('\x1b[')).toBe(colour);
-  });
-});
-
-describe('the table of stat', () => {
-  const silent = { tcp_connections: null, sent_bytes_per_second: null, received_bytes_per_second: null, secured: null };
-  const none = { success: null, requests_per_second: null, p50_ms: null, p95_ms: null, p99_ms: null };
-  const answer: StatResponse = {
-    time: '2026-01-01T00:00:00Z',
-    window_seconds: 60,
-    rows: [
-      {
-        ...{ namespace: 'shop', kind: 'deployment', name: 'cart', pods: { meshed: 2, total: 3 }, status: null },
-        ...{ success: 0.99999, requests_per_second: 12.34, p50_ms: 1.26, p95_ms: 48.4, p99_ms: 1250 },
-        ...{ tcp_connections: 3, sent_bytes_per_second: 1_500_000, received_bytes_per_second: 900, secured: 1 },
-      },
-      { namespace: 'shop', kind: 'service', name: 'web', pods: null, status: null, ...none, ...silent },
-    ],
-  };
-
-  it.each([
-    [
-      { wide: false, namespaces: false },
-      [
-        'NAME              MESHED   SUCCESS   RPS    P50     P95    P99    CONN',
-        'deployment/cart   2/3      99.99%    12.3   1.3ms   48ms   1.3s   3',
-        'service/web       -        -         -      -       -      -      -',
-      ],
-    ],
-    [
-      { wide: true, namespaces: true },
-      [
-        'NAMESPACE   NAME              MESHED   SUCCESS   RPS    P50     P95    P99    CONN   SECURED   SENT      RECEIVED',
-        'shop        deployment/cart   2/3      99.99%    12.3   1.3ms   48ms   1.3s   3      100.00%   1.5MB/s   900B/s',
-        'shop        service/web       -        -         -      -       -      -      -      -         -         -',
-      ],
-    ],
-  ])('with %j', (options, lines) => {
-    expect(
-      renderStat(answer.rows, { ...options, color: false })
-        .trimEnd()
-        .split('\n'),
-    ).toEqual(lines);
-  });
-
-  it('marks failures in colour only where asked', () => {
-    const options = { wide: false, namespaces: false };
-    expect(renderStat(answer.rows, { ...options, color: false })).not.toContain('\x1b');
-    expect(renderStat(answer.rows, { ...options, color: true })).toContain('\x1b[31m99.99%\x1b[0m');
   });
 });

@@ -6,8 +6,13 @@ import { type KubeClient, KubeError } from '../kube/client.ts';
 import { localMeshStatus, localPaths } from '../local/launch.ts';
 import type { GlobalOptions } from './context.ts';
 import { parseDuration } from './duration.ts';
-import { CliError, exitCode, UsageError } from './errors.ts';
+import { CliError } from './errors.ts';
 import type { Io } from './io.ts';
+import { sayIfSlow } from './render/status.ts';
+
+/** Milliseconds of --request-timeout. @throws UsageError */
+export const requestTimeout = (globals: GlobalOptions): number =>
+  parseDuration('--request-timeout', globals.requestTimeout ?? '10s');
 
 /** Kubeconfig files that are configured; empty means the local mesh is meant. */
 export function configuredFiles(globals: GlobalOptions, env: Io['env']): string[] {
@@ -15,9 +20,8 @@ export function configuredFiles(globals: GlobalOptions, env: Io['env']): string[
     if (existsSync(globals.kubeconfig)) return [globals.kubeconfig];
     throw new CliError({
       code: 'kubeconfig-missing',
-      message: `The kubeconfig ${globals.kubeconfig} does not exist.`,
+      message: `The kubeconfig ${globals.kubeconfig} does not exist`,
       fix: 'Name an existing file with --kubeconfig.',
-      exit: exitCode.unreachable,
     });
   }
   // As kubectl: of a list, files that are not there are passed over.
@@ -27,9 +31,7 @@ export function configuredFiles(globals: GlobalOptions, env: Io['env']): string[
     if (there.length > 0) return there;
     throw new CliError({
       code: 'kubeconfig-missing',
-      message: `KUBECONFIG names ${files.join(', ')}, which does not exist.`,
-      fix: 'Point KUBECONFIG at an existing file, or unset it to use the local mesh.',
-      exit: exitCode.unreachable,
+      message: `KUBECONFIG names ${files.join(', ')}, which does not exist`,
     });
   }
   const usual = join(env.HOME || homedir(), '.kube/config');
@@ -63,20 +65,16 @@ export async function isLocal(globals: GlobalOptions, env: Io['env']): Promise<b
 }
 
 /** @throws CliError `kubeconfig-missing`, `kubeconfig-invalid`, `cluster-unreachable`, `local-mesh-not-running` */
-export async function connectKube(globals: GlobalOptions, _io: Io, env: Io['env']): Promise<KubeClient> {
-  const timeoutMs = parseDuration(globals.requestTimeout ?? '10s');
-  if (timeoutMs === undefined) {
-    throw new UsageError(`--request-timeout "${globals.requestTimeout}" is not a duration.`, 'Use for example 10s.');
-  }
+export async function connectKube(globals: GlobalOptions, io: Io): Promise<KubeClient> {
+  const { env } = io;
+  const timeoutMs = requestTimeout(globals);
   const configured = configuredFiles(globals, env);
   const paths = localPaths(env);
   const local = !(await meant(configured, globals, env));
   if (local && (await localMeshStatus(paths)) !== 'running') {
     throw new CliError({
       code: 'local-mesh-not-running',
-      message: 'No cluster is configured, and the local mesh of this machine does not run.',
-      fix: 'Run `mesh install` to start the local mesh, or set KUBECONFIG to use a cluster.',
-      exit: exitCode.unreachable,
+      message: 'No cluster is configured, and the local mesh of this machine does not run',
     });
   }
   const { createConfiguredClient } = await import('../kube/configured.ts');
@@ -90,17 +88,17 @@ export async function connectKube(globals: GlobalOptions, _io: Io, env: Io['env'
     timeoutMs,
     proxyEnv: proxyEnv(env),
     local: local || files.includes(paths.kubeconfig),
+    ...(io.debug ? { trace: (line: string) => io.note(line) } : {}),
   }).catch((error: Error) => {
     throw new CliError({
       code: 'kubeconfig-invalid',
-      message: `The kubeconfig cannot be used: ${error.message}.`,
+      message: `The kubeconfig cannot be used: ${error.message}`,
       cause: error,
-      fix: 'Check it with `kubectl config view`.',
-      exit: exitCode.unreachable,
     });
   });
   try {
-    await kube.version();
+    io.detail(`Using "${kube.name}" at ${kube.server}, namespace ${kube.namespace}`);
+    await sayIfSlow(io, `Waiting for the API server of "${kube.name}" (${kube.server})`, kube.version());
     return kube;
   } catch (error) {
     // Some clusters hide /version from those without rights; they answer, which is all that counts here.
@@ -121,29 +119,25 @@ function proxyEnv(env: Io['env']): NodeJS.ProcessEnv {
   );
 }
 
+const slow = 'Check the address and the network, or wait longer with --request-timeout 1m.';
+
 /** A failed call in the words of the CLI; anything that is not a KubeError comes back as it is. */
 export function toCliError(error: unknown, kube: Pick<KubeClient, 'name' | 'server'>): unknown {
   if (!(error instanceof KubeError)) return error;
   if (error.status === 0) {
     return new CliError({
       code: 'cluster-unreachable',
-      message: `Cluster "${kube.name}" (${kube.server}) does not answer: ${error.message}.`,
+      message: `Cluster "${kube.name}" cannot be reached: ${error.message}`,
       cause: error,
-      fix: 'Check the address and the network, or choose another cluster with --context.',
-      exit: exitCode.unreachable,
+      ...(error.message.includes('no answer within') ? { fix: slow } : {}),
     });
   }
   if (error.status === 401 || error.status === 403) {
     return new CliError({
       code: error.status === 401 ? 'unauthorized' : 'forbidden',
-      message: `Cluster "${kube.name}" refused: ${error.message}.`,
+      message: `Cluster "${kube.name}" refused: ${error.message}`,
       cause: error,
-      fix:
-        error.status === 401
-          ? 'Renew the credentials of this context.'
-          : 'Ask for this right, or use --context or --as.',
-      exit: exitCode.unreachable,
     });
   }
-  return new CliError({ code: 'kubernetes-refused', message: `Kubernetes refused: ${error.message}.`, cause: error });
+  return new CliError({ code: 'kubernetes-refused', message: `Kubernetes refused: ${error.message}`, cause: error });
 }

@@ -25,4 +25,9 @@ export interface Context {
   now(): Date;
   /** Aborted by Ctrl-C. */
   signal: AbortSignal;
+  /**
+   * Set while an interruption must be waited for, to what is then done ("taking the local mesh down"):
+   * otherwise Ctrl-C ends the command at once.
+   */
+  cleanUp: string | undefined;
 }

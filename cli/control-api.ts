@@ -2,77 +2,78 @@
 import { request } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type KubeClient, KubeError } from '../kube/client.ts';
-import { resources } from '../kube/resources.ts';
-import type { KubeObject } from '../kube/types.ts';
 import type { ApiError } from '../protocol/api.ts';
 import { controlName, controlNamespace } from '../protocol/names.ts';
 import { apiPort } from '../protocol/ports.ts';
-import { CliError, exitCode } from './errors.ts';
+import { requestTimeout } from './connect.ts';
+import type { Context } from './context.ts';
+import { controlPods, isReadyPod } from './control-pods.ts';
+import { formatDuration } from './duration.ts';
+import { CliError } from './errors.ts';
+import { podTrouble } from './pod-trouble.ts';
+import { sayIfSlow } from './render/status.ts';
 
-const timeoutMs = 10_000;
 const maxBytes = 64 * 1024 * 1024;
 
 export interface ControlApi {
   /** The parsed JSON of a 200. @throws CliError `control-unreachable`, or with the control plane's own code */
   get<T>(path: string): Promise<T>;
-  /** Ends calls that are under way. */
-  close(): void;
-}
-
-/** Ready, and not on its way out. */
-export function isReadyPod(pod: KubeObject): boolean {
-  const conditions: { type: string; status: string }[] = pod.status?.conditions ?? [];
-  return !pod.metadata.deletionTimestamp && conditions.some((one) => one.type === 'Ready' && one.status === 'True');
+  /** The same of every ready replica. */
+  each<T>(path: string): Promise<T[]>;
 }
 
 /** @throws CliError `mesh-not-installed` or `control-not-ready` */
-export async function controlApi(kube: KubeClient): Promise<ControlApi> {
-  const labelSelector = `app.kubernetes.io/name=${controlName}`;
-  const pods = await kube.list(resources.pods, { namespace: controlNamespace, labelSelector });
+export async function openControl(context: Pick<Context, 'kube' | 'io' | 'globals'>): Promise<ControlApi> {
+  const { io } = context;
+  const timeoutMs = requestTimeout(context.globals);
+  const kube = await context.kube();
+  const pods = await controlPods(kube);
   if (pods.length === 0) {
     throw new CliError({
       code: 'mesh-not-installed',
-      message: `There is no control plane in "${kube.name}": namespace ${controlNamespace} has no pod of ${controlName}.`,
-      fix: 'Run `mesh install`.',
+      message: `There is no control plane in "${kube.name}": namespace ${controlNamespace} has no pod of deploy/${controlName}`,
     });
   }
-  const pod = pods.find(isReadyPod)?.metadata.name;
-  if (!pod) {
+  const ready = pods.filter(isReadyPod).map((pod) => pod.metadata.name!);
+  const [first] = ready;
+  if (first === undefined) {
+    const { message, fix } = await podTrouble(kube, pods[0]!);
     throw new CliError({
       code: 'control-not-ready',
-      message: `No pod of deploy/${controlName} in namespace ${controlNamespace} is ready.`,
-      fix: 'Run `mesh check`.',
-      exit: exitCode.unreachable,
+      message: `No pod of deploy/${controlName} is ready: ${message}`,
+      fix,
     });
   }
-  const sockets = new Set<Duplex>();
+  const get = <T>(pod: string, path: string): Promise<T> => {
+    io.detail(`Asking pod/${pod} for ${path}`);
+    return sayIfSlow(io, `Waiting for the control plane (pod/${pod})`, call<T>(kube, pod, path, timeoutMs));
+  };
   return {
-    get: <T>(path: string) => call<T>(kube, pod, path, sockets),
-    close: () => {
-      for (const socket of sockets) socket.destroy();
-    },
+    get: (path) => get(first, path),
+    each: (path) => Promise.all(ready.map((pod) => get(pod, path))) as Promise<never[]>,
   };
 }
 
-async function call<T>(kube: KubeClient, pod: string, path: string, sockets: Set<Duplex>): Promise<T> {
+async function call<T>(kube: KubeClient, pod: string, path: string, timeoutMs: number): Promise<T> {
   let socket: Duplex;
   try {
     socket = await kube.portForward(controlNamespace, pod, apiPort);
-    sockets.add(socket);
   } catch (error) {
     if (error instanceof KubeError && error.status === 403) throw error;
     throw unreachable(pod, error);
   }
   try {
-    const { status, body } = await exchange(socket, path);
+    const { status, body } = await exchange(socket, path, timeoutMs);
     const parsed: unknown = JSON.parse(body);
     if (status === 200) return parsed as T;
-    const refused = parsed as ApiError;
-    throw new CliError({ code: refused.code, message: refused.message });
+    const { code, message } = parsed as ApiError;
+    throw new CliError({
+      code: code === 'bad-query' ? code : 'control-refused',
+      message: `The control plane (pod/${pod}) refuses ${path.split('?', 1)[0]}: ${message}`,
+    });
   } catch (error) {
     throw error instanceof CliError ? error : unreachable(pod, error);
   } finally {
-    sockets.delete(socket);
     socket.destroy();
   }
 }
@@ -81,22 +82,20 @@ function unreachable(pod: string, cause: unknown): CliError {
   const why = cause instanceof Error ? `: ${cause.message}` : '';
   return new CliError({
     code: 'control-unreachable',
-    message: `The control plane (pod ${pod} in namespace ${controlNamespace}) does not answer${why}.`,
+    message: `The control plane (pod/${pod} in namespace ${controlNamespace}) does not answer${why}`,
     cause,
-    fix: 'Run `mesh check`.',
-    exit: exitCode.unreachable,
   });
 }
 
-function exchange(socket: Duplex, path: string): Promise<{ status: number; body: string }> {
+function exchange(socket: Duplex, path: string, timeoutMs: number): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const call = request({
       path,
       headers: { host: 'localhost', connection: 'close' },
       createConnection: () => socket,
-      timeout: timeoutMs,
     });
-    const timer = setTimeout(() => call.destroy(new Error('no answer within 10 s')), timeoutMs);
+    const late = `no answer within ${formatDuration(timeoutMs)} (--request-timeout)`;
+    const timer = setTimeout(() => call.destroy(new Error(late)), timeoutMs);
     call.on('close', () => clearTimeout(timer));
     call.on('error', reject);
     call.on('response', (response) => {

@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { errorTable, exitCode, isErrorCode } from './errors.ts';
 import { fakeTerminal } from './fake-terminal.ts';
+import { topics } from './help-topics.ts';
 import { buildProgram } from './program.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -20,33 +22,28 @@ function found(folders: string[], pattern: RegExp): string[] {
   return [...new Set(texts.flatMap((text) => [...text.matchAll(pattern)].map((match) => match[1]!)))].sort();
 }
 
-/** Codes are kebab-case words behind `code:`; Node's own (EPIPE) are not ours. */
-const codes = [
-  ...found(['cli'], /code:(?: error\.status === 401 \?)? '([a-z]+(?:-[a-z]+)*)'/g),
-  ...found(['cli'], /: '(forbidden)'/g),
-  ...found(['local'], /(?:code[:=]|code =) '([a-z]+-[a-z-]+)'/g),
-  ...found(['local'], /(?:LocalMeshError\(|StateError\(|ImageFailure\(|fail\()\s*'([a-z]+(?:-[a-z]+)*)'/g),
-  ...found(['local'], /\bcheck\(\s*'([a-z]+(?:-[a-z]+)*)'/g),
-  ...found(['local'], /\bid: '([a-z]+(?:-[a-z]+)*)'/g),
-];
-
 describe('the documentation', () => {
-  it('finds the codes it is to compare', () => {
-    for (const code of ['cluster-unreachable', 'unauthorized', 'forbidden', 'state-corrupt', 'busy', 'no-uidmap']) {
-      expect(codes).toContain(code);
-    }
+  it('has a section for every error code, and no other', () => {
+    const sections = [...readFileSync(join(root, 'docs/errors.md'), 'utf8').matchAll(/^## (\S.*)$/gm)];
+    expect(sections.map((match) => match[1]).sort()).toEqual(Object.keys(errorTable).sort());
   });
 
-  it('has a section for every error code', () => {
-    const sections = headings('errors.md');
-    expect(codes.filter((code) => !sections.has(code))).toEqual([]);
+  it('has every code of the local mesh in the table', () => {
+    const codes = [
+      ...found(['local'], /(?:code[:=]|code =) '([a-z]+-[a-z-]+)'/g),
+      ...found(['local'], /(?:LocalMeshError\(|StateError\(|ImageFailure\(|fail\()\s*'([a-z]+(?:-[a-z]+)*)'/g),
+      ...found(['local'], /\bcheck\(\s*'([a-z]+(?:-[a-z]+)*)'/g),
+      ...found(['local'], /\bid: '([a-z]+(?:-[a-z]+)*)'/g),
+    ];
+    for (const code of ['state-corrupt', 'busy', 'no-uidmap', 'image-too-large']) expect(codes).toContain(code);
+    expect(codes.filter((code) => !isErrorCode(code))).toEqual([]);
   });
 
-  it('has a section for every check', () => {
+  it('has a section for every check, and no other', () => {
     const sections = headings('checks.md');
-    const ids = found(['cli/checks', 'cli/commands'], /\bid: '([a-z]+(?:-[a-z]+)*)'/g);
-    expect(ids.length).toBeGreaterThan(5);
-    expect(ids.filter((id) => !sections.has(id))).toEqual([]);
+    const ids = found(['cli/checks'], /\b(?:id: |exists\()'([a-z]+(?:-[a-z]+)*)'/g);
+    expect(ids.length).toBeGreaterThan(20);
+    expect([...sections].sort()).toEqual(ids);
   });
 
   it('names every command and every flag', () => {
@@ -60,5 +57,27 @@ describe('the documentation', () => {
         if (!option.hidden) expect(section, `${command.name()} ${option.long}`).toContain(option.long);
       }
     }
+  });
+
+  it('names every variable of the environment, in the help too', () => {
+    const own = found(['cli', 'local'], /(?:\benv\.|')(MESH_(?!VERSION|CONTROL_|PROXY_)[A-Z_]+)\b/g);
+    const conventions = found(['cli'], /\benv\.([A-Z][A-Z_]+)\b/g);
+    const names = [...new Set([...own, ...conventions, 'MESH_NODE'])].filter(
+      (name) => name !== 'HOME' && name !== 'UPDATE_GOLDEN',
+    );
+    expect(names).toEqual(expect.arrayContaining(['MESH_HOME', 'MESH_NAMESPACE', 'NO_COLOR', 'LC_ALL', 'CI']));
+    const text = readFileSync(join(root, 'docs/cli.md'), 'utf8').split('\n## Environment\n')[1]!.split('\n## ')[0]!;
+    for (const name of names) {
+      expect(text).toContain(name);
+      expect(topics.environment).toContain(name);
+    }
+  });
+
+  it('has every exit code, in the help too', () => {
+    const text = readFileSync(join(root, 'docs/cli.md'), 'utf8').split('\n## Exit codes\n')[1]!.split('\n## ')[0]!;
+    const listed = [...text.matchAll(/^\| (\d+) \|/gm)].map((match) => Number(match[1]));
+    expect(listed).toEqual(Object.values(exitCode));
+    const helped = [...topics['exit-codes']!.matchAll(/^ {2}(\d+) /gm)].map((match) => Number(match[1]));
+    expect(helped).toEqual(Object.values(exitCode));
   });
 });

@@ -55,17 +55,13 @@ export async function editManifests(
     throw new CliError({
       code: 'no-objects',
       message: `There is no Kubernetes object in ${sources.map(({ name }) => name).join(', ')}`,
-      fix: 'Look at what wrote it: a command before this one may have failed.',
     });
   }
   if (failed.length > 0) {
-    throw new CliError({
-      code: 'cannot-inject',
-      message: failed.join('; '),
-      fix: 'Correct it, leave it out, or set mesh.dev/inject: disabled on its pod template; nothing was printed.',
-    });
+    throw new CliError({ code: 'cannot-inject', message: failed.join('; ') });
   }
   io.write(joined(texts));
+  io.hint(`Next: mesh ${options.mode === 'uninject' ? 'uninject' : 'inject'} ${args.join(' ')} | mesh apply -f -`);
 }
 
 /** Several manifests as one; a single one exactly as it is. */

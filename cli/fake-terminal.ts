@@ -13,10 +13,21 @@ export function fakeTerminal(
   options: { terminal?: boolean; env?: Record<string, string>; stdin?: string | Buffer } = {},
 ): FakeTerminal {
   const written = { out: '', err: '' };
-  const collect = (name: 'out' | 'err') =>
-    Object.assign(new PassThrough(), { isTTY: options.terminal === true }).on('data', (chunk) => {
+  const collect = (name: 'out' | 'err') => {
+    const stream = new PassThrough().on('data', (chunk) => {
       written[name] += chunk;
     });
+    if (!options.terminal) return Object.assign(stream, { isTTY: false });
+    // What a terminal's stream has besides, for spinners.
+    return Object.assign(stream, {
+      isTTY: true,
+      columns: 100,
+      rows: 40,
+      cursorTo: (x: number) => stream.write(`\x1b[${x + 1}G`),
+      moveCursor: (_x: number, y: number) => stream.write(`\x1b[${Math.abs(y)}${y < 0 ? 'A' : 'B'}`),
+      clearLine: () => stream.write('\x1b[2K'),
+    });
+  };
   const stdin = Object.assign(Readable.from([options.stdin ?? '']), { isTTY: options.terminal === true });
   const io = new Io({ stdin, stdout: collect('out'), stderr: collect('err'), env: options.env ?? {} });
   return { io, out: () => written.out, err: () => written.err };

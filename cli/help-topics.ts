@@ -22,8 +22,12 @@ A flag wins over the environment, the environment over the default.
   MESH_HOME              folder of the local mesh
   XDG_DATA_HOME          without MESH_HOME and root: its state is in mesh/ there
   XDG_RUNTIME_DIR        without MESH_HOME and root: its running parts are in mesh/ there
+  MESH_NODE              Node binary that runs the command line
   NO_COLOR               no colour where set
-  FORCE_COLOR            colour also where the output is no terminal
+  FORCE_COLOR            colour also where the output is no terminal; also CLICOLOR_FORCE
+  TERM                   "dumb" means no colour, no spinner
+  LC_ALL, LC_CTYPE, LANG marks in ASCII where the first that is set does not name UTF-8
+  CI                     one line per step in place of a spinner
 `,
   formatting: `Formatting
 
@@ -31,7 +35,13 @@ Results go to stdout, everything else to stderr.
 
   -o table   columns, one line per object (default)
   -o wide    more columns
+  -o short   the least that says it
   -o json    stable keys; raw numbers with the unit in the key; times in RFC 3339
+  -o yaml    the same as YAML
+  -o name    TYPE/NAME, one a line
+
+A table has its header in a pipe too, and no cell has a space in it. Colour and spinners are for
+terminals only.
 
 With -o json an error is one JSON object on stderr: {"error":{"code","message","hint","docs"}}.
 `,

@@ -218,7 +218,7 @@ describe('input that cannot be read', () => {
     [['-', '-'], 2, 'can be named once only'],
     [['--trust-domain', 'A b', '-'], 2, '"A b" is not a trust domain'],
     [['--image', '', '-'], 2, '"" is not an image reference'],
-    [[], 2, "missing required argument 'manifests'"],
+    [[], 2, "Missing required argument 'manifests'"],
   ])('%j', async (args, code, text) => {
     const result = await mesh(['inject', ...args]);
     expect([result.code, result.out]).toEqual([code, '']);

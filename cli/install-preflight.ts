@@ -3,49 +3,53 @@ import { type KubeClient, KubeError } from '../kube/client.ts';
 import { resources } from '../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../kube/types.ts';
 import { controlNamespace } from '../protocol/names.ts';
-import { CliError, exitCode } from './errors.ts';
+import { CliError } from './errors.ts';
 import { remaining } from './remove-mesh.ts';
 
 /** Native sidecars are on by default from here on. */
-const oldestMinor = 29;
+export const oldestMinor = 29;
+
+const fix = 'Install as a cluster administrator, for example with another --context or --as.';
 
 /** @throws CliError `namespace-terminating`, `kubernetes-too-old`, `forbidden` */
 export async function preflight(kube: KubeClient, objects: readonly KubeObject[]): Promise<void> {
-  await refuseOld(kube);
-  // Everyone is an administrator of the local mesh.
-  const missing = kube.local ? [] : await missingRights(kube, objects);
-  if (missing.length > 0) throw forbidden(kube, missing);
-  const namespace = await kube.find(resources.namespaces, controlNamespace);
-  if (namespace?.metadata.deletionTimestamp) {
+  const { gitVersion } = await kube.version();
+  if (isTooOld(gitVersion)) {
     throw new CliError({
-      code: 'namespace-terminating',
-      message: `Namespace ${controlNamespace} of an earlier install is still being deleted: ${remaining(namespace)}.`,
-      fix: `Wait until \`kubectl get namespace ${controlNamespace}\` no longer finds it, then install again.`,
+      code: 'kubernetes-too-old',
+      message: `"${kube.name}" runs Kubernetes ${gitVersion}; the mesh needs 1.${oldestMinor} or newer, for native sidecars`,
     });
   }
-  if (!kube.local) await refuseGrants(kube, objects);
+  // Everyone is an administrator of the local mesh.
+  const missing = kube.local ? [] : await missingRights(kube, objects);
+  if (missing.length > 0) {
+    const message = `Installing in "${kube.name}" takes rights that this user lacks: ${missing.join(', ')}`;
+    throw new CliError({ code: 'forbidden', message, fix });
+  }
+  const leftover = await terminating(kube);
+  if (leftover !== undefined) throw new CliError({ code: 'namespace-terminating', message: leftover });
+  const refused = kube.local ? undefined : await refusedGrant(kube, objects);
+  if (refused) {
+    const message = `This user may not give the control plane its rights in "${kube.name}": ${refused.message}`;
+    throw new CliError({ code: 'forbidden', message, fix, cause: refused });
+  }
 }
 
-async function refuseOld(kube: KubeClient): Promise<void> {
-  const { gitVersion } = await kube.version();
-  const match = /^v(\d+)\.(\d+)/.exec(gitVersion);
-  if (!match || Number(match[1]) > 1 || Number(match[2]) >= oldestMinor) return;
-  throw new CliError({
-    code: 'kubernetes-too-old',
-    message: `"${kube.name}" runs Kubernetes ${gitVersion}; the mesh needs 1.${oldestMinor} or newer, for native sidecars.`,
-    fix: 'Upgrade the cluster.',
-  });
+export function isTooOld(gitVersion: string): boolean {
+  const match = /^v?(\d+)\.(\d+)/.exec(gitVersion);
+  return match !== null && Number(match[1]) <= 1 && Number(match[2]) < oldestMinor;
 }
 
 const nameOf = (type: ResourceType): string => (type.group ? `${type.plural}.${type.group}` : type.plural);
 
 /** Rights that applying the objects takes and this user lacks, e.g. `create clusterroles.rbac.authorization.k8s.io`. */
-async function missingRights(kube: KubeClient, objects: readonly KubeObject[]): Promise<string[]> {
+export async function missingRights(kube: KubeClient, objects: readonly KubeObject[]): Promise<string[]> {
   const wanted = new Map<string, { type: ResourceType; namespace?: string; verb: string }>();
   for (const { apiVersion, kind, metadata } of objects) {
     const type = await kube.resolve(apiVersion, kind);
     if (!type) continue; // Said by apply, with the server's own words.
     const { namespace } = metadata;
+    // An install is a server-side apply, which is a patch also where it creates.
     for (const verb of ['get', 'create', 'patch']) {
       const right = `${verb} ${nameOf(type)}${namespace ? ` in namespace ${namespace}` : ''}`;
       wanted.set(right, { type, verb, ...(namespace ? { namespace } : {}) });
@@ -67,29 +71,23 @@ async function missingRights(kube: KubeClient, objects: readonly KubeObject[]): 
   return answers.flat();
 }
 
-function forbidden(kube: KubeClient, missing: string[]): CliError {
-  return new CliError({
-    code: 'forbidden',
-    message: `Installing in "${kube.name}" takes rights that this user lacks: ${missing.join(', ')}.`,
-    fix: 'Install as a cluster administrator, for example with another --context or --as.',
-    exit: exitCode.unreachable,
-  });
+/** A sentence about the namespace of an earlier install, where it is still being deleted. */
+export async function terminating(kube: KubeClient): Promise<string | undefined> {
+  const namespace = await kube.find(resources.namespaces, controlNamespace);
+  if (!namespace?.metadata.deletionTimestamp) return undefined;
+  const on = remaining(namespace);
+  return `Namespace ${controlNamespace} of an earlier install is still being deleted${on === undefined ? '' : `: ${on}`}`;
 }
 
 /** A role can only be given by who has all its rights: asked of the server by a dry run, since no review tells. */
-async function refuseGrants(kube: KubeClient, objects: readonly KubeObject[]): Promise<void> {
+export async function refusedGrant(kube: KubeClient, objects: readonly KubeObject[]): Promise<KubeError | undefined> {
   for (const object of objects.filter((one) => one.kind === 'ClusterRole')) {
     try {
       await kube.apply(object, { fieldManager: 'mesh', force: true, dryRun: true });
     } catch (error) {
       if (!(error instanceof KubeError) || error.status !== 403) throw error;
-      throw new CliError({
-        code: 'forbidden',
-        message: `This user may not give the control plane its rights in "${kube.name}": ${error.message}.`,
-        fix: 'Install as a cluster administrator, for example with another --context or --as.',
-        exit: exitCode.unreachable,
-        cause: error,
-      });
+      return error;
     }
   }
+  return undefined;
 }

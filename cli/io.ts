@@ -2,7 +2,7 @@
 
 export interface IoStreams {
   stdin: NodeJS.ReadableStream & { isTTY?: boolean };
-  stdout: NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
+  stdout: NodeJS.WritableStream & { isTTY?: boolean; columns?: number; rows?: number };
   stderr: NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
   env: Record<string, string | undefined>;
 }
@@ -17,6 +17,17 @@ export interface IoOptions {
   input?: boolean;
 }
 
+/** Marks that carry meaning without colour; the second of each where the locale is not UTF-8. */
+const markTable = {
+  ok: ['✓', 'ok', 32],
+  warning: ['‼', '!!', 33],
+  error: ['✗', 'x', 31],
+  skipped: ['-', '-', 2],
+  step: ['•', '*', 0],
+} as const;
+
+export type Mark = keyof typeof markTable;
+
 /** Whether a stream may carry colour: its own terminal-ness, then the conventions of no-color.org and clicolors. */
 function colorFor(stream: { isTTY?: boolean }, env: IoStreams['env'], wanted: boolean | undefined): boolean {
   if (wanted === false || env.NO_COLOR) return false;
@@ -29,21 +40,30 @@ export class Io {
   quiet = false;
   verbose = false;
   debug = false;
+  /** A spinner that turns; it must go before a command ends. */
+  live: { stop(): unknown } | undefined;
+  readonly #gone = new AbortController();
+  #stderrGone = false;
   #options: IoOptions = {};
 
   constructor(streams: IoStreams) {
     this.streams = streams;
     // A reader that goes away (`mesh stat | head -1`) is not an error.
-    for (const stream of [streams.stdout, streams.stderr]) {
-      stream.on('error', (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'EPIPE') throw error;
-        this.closed = true;
-      });
-    }
+    const onError = (then: () => void) => (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+      then();
+    };
+    streams.stdout.on(
+      'error',
+      onError(() => this.#gone.abort()),
+    );
+    streams.stderr.on(
+      'error',
+      onError(() => {
+        this.#stderrGone = true;
+      }),
+    );
   }
-
-  /** The reader of stdout or stderr is gone; long-running commands stop. */
-  closed = false;
 
   configure(options: IoOptions): void {
     this.#options = options;
@@ -56,16 +76,23 @@ export class Io {
     return this.streams.env;
   }
 
-  get stdoutIsTerminal(): boolean {
-    return this.streams.stdout.isTTY === true;
+  /** Aborted when stdout's reader is gone: a command that only shows things ends, one that changes things goes on. */
+  get gone(): AbortSignal {
+    return this.#gone.signal;
   }
 
+  get stdoutIsTerminal(): boolean {
+    return this.streams.stdout.isTTY === true && this.env.TERM !== 'dumb';
+  }
+
+  /** Whether spinners may turn; in CI, and on a terminal that has no width (a serial console), there is one line per step. */
   get stderrIsTerminal(): boolean {
-    return this.streams.stderr.isTTY === true && this.env.TERM !== 'dumb' && !this.env.CI;
+    const { isTTY, columns = 80 } = this.streams.stderr;
+    return isTTY === true && columns > 0 && this.env.TERM !== 'dumb' && !this.env.CI;
   }
 
   get canPrompt(): boolean {
-    return this.#options.input !== false && this.streams.stdin.isTTY === true && this.stdoutIsTerminal;
+    return this.#options.input !== false && this.streams.stdin.isTTY === true && this.streams.stdout.isTTY === true;
   }
 
   get stdoutColor(): boolean {
@@ -82,14 +109,23 @@ export class Io {
     return /utf-?8/i.test(locale);
   }
 
+  /** A mark as its stream can show it. */
+  mark(mark: Mark, stream: 'stdout' | 'stderr' = 'stderr'): string {
+    const [unicode, ascii, color] = markTable[mark];
+    const text = this.unicode ? unicode : ascii;
+    const colored = stream === 'stdout' ? this.stdoutColor : this.stderrColor;
+    return colored && color > 0 ? `\x1b[${color}m${text}\x1b[0m` : text;
+  }
+
   /** A result; goes to stdout as it is. */
   write(text: string): void {
-    if (!this.closed) this.streams.stdout.write(text);
+    if (this.gone.aborted) return;
+    this.streams.stdout.write(text);
   }
 
   /** Progress, hints, warnings: stderr, silenced by --quiet. */
   note(text: string): void {
-    if (!this.quiet && !this.closed) this.streams.stderr.write(`${text}\n`);
+    if (!this.quiet) this.error(text);
   }
 
   /** Shown with --verbose only. */
@@ -104,6 +140,7 @@ export class Io {
 
   /** An error; --quiet does not silence it. */
   error(text: string): void {
+    if (this.#stderrGone) return;
     this.streams.stderr.write(`${text}\n`);
   }
 }

@@ -1,4 +1,5 @@
 /** The command line: parses, runs one command, and turns what it throws into words and an exit code. */
+import { exitCode } from './errors.ts';
 import { Io } from './io.ts';
 import { buildProgram } from './program.ts';
 import { runProgram } from './run.ts';
@@ -7,17 +8,17 @@ const abort = new AbortController();
 const io = new Io({ stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, env: process.env });
 
 process.on('SIGINT', () => {
-  if (abort.signal.aborted) process.exit(130);
-  io.error('interrupted');
+  if (abort.signal.aborted) process.exit(exitCode.interrupted);
   abort.abort();
 });
 
-const { program, context } = buildProgram(io, abort.signal);
-const code = await runProgram(program, context, process.argv.slice(2));
+const args = process.argv.slice(2);
+const { program, context } = buildProgram(io, abort.signal, args[0]);
+const code = await runProgram(program, context, args);
 // Written out first: a pipe may not have taken everything yet, and open connections must not hold the command.
 await Promise.all(
   [process.stdout, process.stderr].map((stream) =>
-    io.closed || stream.writableLength === 0 ? undefined : new Promise((resolve) => stream.write('', resolve)),
+    stream.destroyed || stream.writableLength === 0 ? undefined : new Promise((resolve) => stream.write('', resolve)),
   ),
 );
 process.exit(code);

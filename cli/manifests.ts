@@ -23,8 +23,7 @@ function decode(name: string, bytes: Uint8Array): string {
     // A byte order mark is part of the text that comes back.
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    const fix = 'Convert it, for example with `iconv -f ISO-8859-1 -t UTF-8`.';
-    throw new CliError({ code: 'not-utf8', message: `${name} is not UTF-8 text`, fix });
+    throw new CliError({ code: 'not-utf8', message: `${name} is not UTF-8 text` });
   }
 }
 
@@ -33,9 +32,9 @@ function unfetched(url: string, why: string, fix: string): CliError {
 }
 
 async function fetchBytes(url: string, signal: AbortSignal, limit: string): Promise<Buffer> {
-  const milliseconds = parseDuration(limit);
-  if (milliseconds === undefined || milliseconds === 0)
-    throw new UsageError(`--request-timeout "${limit}" is not a duration`, 'Use for example 10s.');
+  const milliseconds = parseDuration('--request-timeout', limit);
+  if (milliseconds === 0)
+    throw new UsageError('--request-timeout 0 leaves no time for an answer', 'Use for example 10s.');
   const timeout = AbortSignal.timeout(milliseconds);
   try {
     let at = url;
@@ -97,7 +96,7 @@ async function readPath(path: string): Promise<Source[]> {
     return await Promise.all(names.map(async (name) => ({ name, text: decode(name, await readFile(name)) })));
   } catch (cause) {
     if (cause instanceof CliError) throw cause;
-    throw new CliError({ code: 'unreadable-input', message: `Cannot read ${path}`, cause, fix: 'Check the path.' });
+    throw new CliError({ code: 'unreadable-input', message: `Cannot read ${path}`, cause });
   }
 }
 
@@ -134,7 +133,6 @@ export function brokenYaml(source: Source, { position, message }: ManifestError)
   return new CliError({
     code: 'broken-yaml',
     message: `${source.name}:${position.line}:${position.col}: ${message}`,
-    fix: 'Correct the YAML there.',
   });
 }
 
@@ -156,7 +154,6 @@ export async function parseObjects(source: Source): Promise<KubeObject[]> {
         throw new CliError({
           code: 'not-an-object',
           message: `${source.name}:${position.line}: not a Kubernetes object: apiVersion, kind or metadata.name is missing`,
-          fix: 'Remove the document, or give it apiVersion, kind and metadata.name.',
         });
       }
       objects.push(object);

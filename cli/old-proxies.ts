@@ -5,8 +5,8 @@ import { resources } from '../kube/resources.ts';
 import type { Json, KubeObject, ResourceType } from '../kube/types.ts';
 import type { StatResponse } from '../protocol/api.ts';
 import { meshedLabel, proxyContainer, proxyVersionAnnotation, workloadAnnotation } from '../protocol/names.ts';
-import { type ControlApi, controlApi } from './control-api.ts';
-import { CliError, exitCode } from './errors.ts';
+import type { ControlApi } from './control-api.ts';
+import { CliError } from './errors.ts';
 
 const types: Record<string, ResourceType> = {
   deployment: resources.deployments,
@@ -96,13 +96,13 @@ export function hasFallen(before: Sample, now: Sample): boolean {
  */
 export async function restart(
   kube: KubeClient,
+  api: ControlApi,
   workload: OldWorkload,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<void> {
   const { namespace, title, type, object } = workload;
   const name = object!.metadata.name!;
-  const api = await controlApi(kube);
   const before = await sample(api, workload);
   const annotations = { [restartAnnotation]: new Date().toISOString() };
   await kube.patch(type!, name, namespace, { spec: { template: { metadata: { annotations } } } });
@@ -117,16 +117,15 @@ export async function restart(
     if (before && now && hasFallen(before, now)) {
       throw new CliError({
         code: 'restart-stopped',
-        message: `The success rate of ${title} in namespace ${namespace} fell from ${percent(before.success)} to ${percent(now.success)} while it restarted; no other workload was restarted.`,
+        message: `The success rate of ${title} in namespace ${namespace} fell from ${percent(before.success)} to ${percent(now.success)} while it restarted; no other workload was restarted`,
         fix: `Look at \`mesh stat ${title} -n ${namespace}\`, and run the command again when it is well.`,
       });
     }
     if (rolledAt === undefined && performance.now() > deadline) {
       throw new CliError({
         code: 'restart-timeout',
-        message: `${title} in namespace ${namespace} is not rolled out in time; no other workload was restarted.`,
+        message: `${title} in namespace ${namespace} is not rolled out in time; no other workload was restarted`,
         fix: `Look at \`kubectl -n ${namespace} rollout status ${title}\`.`,
-        exit: exitCode.timeout,
       });
     }
     await delay(500, undefined, { signal });

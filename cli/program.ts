@@ -1,7 +1,10 @@
 /** The grammar of `mesh`: global flags, help, and every command. */
 import { Command, Option } from 'commander';
 import type { KubeClient } from '../kube/client.ts';
+import { version } from '../protocol/version.ts';
+import { innerCommand } from './arguments.ts';
 import * as apply from './commands/apply.ts';
+import * as bug from './commands/bug.ts';
 import * as check from './commands/check.ts';
 import * as completion from './commands/completion.ts';
 import * as deletion from './commands/delete.ts';
@@ -18,6 +21,7 @@ import type { Context, GlobalOptions } from './context.ts';
 import { docsBase, UsageError } from './errors.ts';
 import { topics } from './help-topics.ts';
 import type { Io } from './io.ts';
+import { nearest } from './nearest.ts';
 
 export const concise = `mesh: mutual TLS, golden metrics and safe retries for every service
 
@@ -26,7 +30,7 @@ Usage: mesh COMMAND [flags]
 Set up:      install, upgrade, uninstall, check, version
 Workloads:   inject, uninject, apply, delete, image
 Look:        stat, logs
-Shell:       completion, help
+Other:       bug, completion, help
 
 Examples:
   mesh install
@@ -36,24 +40,35 @@ Help: mesh help COMMAND; topics: ${Object.keys(topics).join(', ')}
 Docs: ${docsBase}
 `;
 
-/** Global flags work before and after the command, so each command knows them; its help shows its own only. */
+const list = (value: string, before: string[] = []): string[] => [...before, value];
+
+/** Every command knows the global flags; its own help does not repeat them. */
 function addGlobals(command: Command): void {
-  const text = (flags: string, description: string, env?: string) => {
+  const add = (flags: string, description: string): Option => {
     const option = new Option(flags, description).hideHelp(command.parent !== null);
-    command.addOption(env === undefined ? option : option.env(env));
+    command.addOption(option);
+    return option;
   };
-  text('--kubeconfig <file>', 'kubeconfig to use', 'MESH_KUBECONFIG');
-  text('--context <name>', 'context of the kubeconfig', 'MESH_CONTEXT');
-  text('-n, --namespace <name>', "namespace (default: the context's)", 'MESH_NAMESPACE');
-  text('--as <user>', 'act as this user');
-  text('--as-group <group...>', 'act as a member of this group');
-  text('--request-timeout <duration>', 'how long one request may take (default: 10s)', 'MESH_REQUEST_TIMEOUT');
-  text('-q, --quiet', 'only errors on stderr');
-  text('-v, --verbose', 'more on stderr');
-  text('--debug', 'stack traces and requests on stderr');
-  text('--no-color', 'no colour');
-  text('--no-input', 'never ask');
+  add('--kubeconfig <file>', 'kubeconfig to use');
+  add('--context <name>', 'context of the kubeconfig');
+  add('-n, --namespace <name>', "namespace (default: the context's)");
+  add('--as <user>', 'act as this user');
+  add('--as-group <group>', 'act as a member of this group; repeatable').argParser(list);
+  add('--request-timeout <duration>', 'how long one request may take (default: 10s)');
+  add('-q, --quiet', 'only errors on stderr');
+  add('-v, --verbose', 'more on stderr');
+  add('--debug', 'stack traces and requests on stderr');
+  add('--no-color', 'no colour');
+  add('--no-input', 'never ask');
 }
+
+/** Which global flags have a variable of the environment; a flag wins. */
+const environment = {
+  kubeconfig: 'MESH_KUBECONFIG',
+  context: 'MESH_CONTEXT',
+  namespace: 'MESH_NAMESPACE',
+  requestTimeout: 'MESH_REQUEST_TIMEOUT',
+} as const;
 
 interface GlobalFlags extends GlobalOptions {
   quiet?: boolean;
@@ -63,81 +78,117 @@ interface GlobalFlags extends GlobalOptions {
   input?: boolean;
 }
 
-export function buildProgram(io: Io, signal: AbortSignal): { program: Command; context: Context } {
+const commands: Record<string, { register(program: Command, context: Context): void }> = {
+  install,
+  uninstall,
+  upgrade,
+  check,
+  inject,
+  uninject,
+  apply,
+  delete: deletion,
+  image,
+  logs,
+  stat,
+  version: versionCommand,
+  bug,
+  completion,
+};
+
+/**
+ * The program with every command; with only the one that is `wanted` where there is such a one, since making them all
+ * takes longer than most of them run.
+ */
+export function buildProgram(io: Io, signal: AbortSignal, wanted = ''): { program: Command; context: Context } {
   let client: Promise<KubeClient> | undefined;
   const context: Context = {
     io,
     globals: {},
     kube: () => {
-      client ??= import('./connect.ts').then(({ connectKube }) => connectKube(context.globals, io, io.env));
+      client ??= import('./connect.ts').then(({ connectKube }) => connectKube(context.globals, io));
       return client;
     },
     connected: () => client,
     now: () => new Date(),
     signal,
+    cleanUp: undefined,
   };
   const program = new Command('mesh');
+  // The command stands first (arguments.ts), and every flag is its own.
+  program.enablePositionalOptions();
   program.exitOverride().configureOutput({ writeOut: (text) => io.write(text), writeErr: () => {} });
+  // The same page for everyone, whatever the width of the terminal.
+  program.configureHelp({ helpWidth: 100 });
   program.description('A service mesh as simple as it gets').usage('COMMAND [flags]').helpCommand(false);
+  program.version(version, '--version', 'version of the command line').helpOption('-h, --help', 'show this help');
   addGlobals(program);
-
-  for (const { register } of [
-    install,
-    uninstall,
-    upgrade,
-    check,
-    inject,
-    uninject,
-    apply,
-    deletion,
-    image,
-    logs,
-    stat,
-    versionCommand,
-    completion,
-  ]) {
-    register(program, context);
+  if (Object.hasOwn(commands, wanted)) commands[wanted]!.register(program, context);
+  else {
+    for (const { register } of Object.values(commands)) register(program, context);
+    registerHelp(program, io);
   }
-  program
-    .command('help')
-    .description('Show help of a command or topic')
-    .argument('[name...]', `command, or one of ${Object.keys(topics).join(', ')}`)
-    .addHelpText('after', `\nExamples:\n  mesh help stat\n  mesh help exit-codes\n`)
-    .action((names: string[]) => {
-      const [name, inner] = names;
-      if (name === undefined) return program.outputHelp();
-      const topic = topics[name];
-      if (topic !== undefined) return io.write(topic);
-      const command = program.commands.find((candidate) => candidate.name() === name);
-      if (!command) throw new UsageError(`no command or topic "${name}"`, 'mesh help lists them');
-      const below = inner === undefined ? command : command.commands.find((candidate) => candidate.name() === inner);
-      if (!below) throw new UsageError(`${name} has no command "${inner}"`, `mesh help ${name} lists them`);
-      below.outputHelp();
-    });
   program.addHelpText('after', `\nExamples:\n  mesh install\n  mesh stat deploy\n\nDocs: ${docsBase}/cli`);
   for (const command of program.commands) {
     for (const one of [command, ...command.commands]) {
-      one.copyInheritedSettings(program).addHelpText('after', `\nDocs: ${docsBase}/cli#${command.name()}`);
+      one
+        .copyInheritedSettings(program)
+        .helpCommand(false)
+        .helpOption('-h, --help', 'show this help')
+        .addHelpText('after', `\nFlags of every command: mesh --help\nDocs: ${docsBase}/cli#${command.name()}`);
       addGlobals(one);
     }
   }
   program.hook('preAction', (_, command) => {
-    const flags = command.optsWithGlobals<GlobalFlags>();
-    const given: GlobalFlags = { ...program.opts<GlobalFlags>() };
-    for (const [key, value] of Object.entries(flags)) if (value !== undefined) Object.assign(given, { [key]: value });
-    const off = (name: 'color' | 'input') =>
-      program.opts<GlobalFlags>()[name] === false || command.opts<GlobalFlags>()[name] === false;
+    const { quiet, verbose, debug, color, input, ...globals } = command.opts<GlobalFlags>();
     io.configure({
-      quiet: given.quiet === true,
-      verbose: given.verbose === true,
-      debug: given.debug === true,
-      color: !off('color'),
-      input: !off('input'),
+      quiet: quiet === true,
+      verbose: verbose === true,
+      debug: debug === true,
+      color: color !== false,
+      input: input !== false,
     });
+    for (const [key, variable] of Object.entries(environment)) {
+      if (io.env[variable]) Object.assign(context.globals, { [key]: io.env[variable] });
+    }
     for (const key of ['kubeconfig', 'context', 'namespace', 'as', 'asGroup', 'requestTimeout'] as const) {
-      const value = command.opts<GlobalFlags>()[key] ?? program.opts<GlobalFlags>()[key];
-      if (value !== undefined) Object.assign(context.globals, { [key]: value });
+      if (globals[key] !== undefined) Object.assign(context.globals, { [key]: globals[key] });
     }
   });
   return { program, context };
+}
+
+function registerHelp(program: Command, io: Io): void {
+  program
+    .command('help')
+    .description('Show help of a command or topic')
+    .argument('[name...]', `command, or one of ${Object.keys(topics).join(', ')}`)
+    .addHelpText('after', '\nExamples:\n  mesh help stat\n  mesh help exit-codes')
+    .action((names: string[]) => {
+      const [name] = names;
+      const topic = names.length === 1 ? topics[name!] : undefined;
+      if (topic !== undefined) return io.write(topic);
+      commandOf(program, names).outputHelp();
+    });
+}
+
+/** The command that the names lead to, one inside the other. @throws UsageError with the nearest there is */
+function commandOf(program: Command, names: readonly string[]): Command {
+  let command = program;
+  for (const name of names) {
+    const inner = innerCommand(command, name);
+    if (!inner) {
+      const outer = command === program;
+      const known = [...command.commands.map((one) => one.name()), ...(outer ? Object.keys(topics) : [])];
+      const close = nearest(name, known);
+      const suggestion = close === undefined ? '' : ` (did you mean ${close}?)`;
+      throw new UsageError(
+        outer
+          ? `There is no command or topic "${name}"${suggestion}`
+          : `${command.name()} has no command "${name}"${suggestion}`,
+        `Run \`mesh help${outer ? '' : ` ${command.name()}`}\`, which lists them.`,
+      );
+    }
+    command = inner;
+  }
+  return command;
 }

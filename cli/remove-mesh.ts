@@ -3,24 +3,31 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type KubeClient, KubeError } from '../kube/client.ts';
 import { resources } from '../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../kube/types.ts';
-import { controlNamespace, defaultTrustDomain, meshedLabel, trustBundleConfigMap } from '../protocol/names.ts';
+import { controlNamespace, defaultTrustDomain, trustBundleConfigMap } from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
 import { renderInstall } from '../templates/index.ts';
-import { CliError, exitCode } from './errors.ts';
-
-const namespaceTimeoutMs = 120_000;
+import type { Context } from './context.ts';
+import { counted } from './counted.ts';
+import { formatDuration } from './duration.ts';
+import { CliError } from './errors.ts';
+import { objectTitle } from './objects.ts';
+import type { Status } from './render/status.ts';
 
 export interface Found {
   type: ResourceType;
   object: KubeObject;
 }
 
-/** What is there of an install, whatever its options were, in the order to delete it. */
-export async function installed(kube: KubeClient): Promise<Found[]> {
+/** Everything an install may make, whatever its options are. */
+export function everyObject(): KubeObject[] {
   const options = { image: '', version, namespace: controlNamespace, trustDomain: defaultTrustDomain };
-  const objects = renderInstall({ ...options, ha: true, imagePullSecrets: [], controlEnv: {} });
+  return renderInstall({ ...options, ha: true, imagePullSecrets: [], controlEnv: {} });
+}
+
+/** What is there of an install, in the order to delete it. */
+export async function installed(kube: KubeClient): Promise<Found[]> {
   const found = await Promise.all(
-    objects.map(async ({ apiVersion, kind, metadata }): Promise<Found[]> => {
+    everyObject().map(async ({ apiVersion, kind, metadata }): Promise<Found[]> => {
       const type = await kube.resolve(apiVersion, kind);
       const object = type && (await kube.find(type, metadata.name!, metadata.namespace));
       return object ? [{ type, object }] : [];
@@ -29,31 +36,24 @@ export async function installed(kube: KubeClient): Promise<Found[]> {
   return found.flat().reverse();
 }
 
-/** @throws CliError `pods-still-meshed` */
-export async function refuseMeshed(kube: KubeClient): Promise<void> {
-  const meshed = await kube.list(resources.pods, { labelSelector: `${meshedLabel}=enabled` });
-  if (meshed.length === 0) return;
-  const named = meshed.slice(0, 5).map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`);
-  throw new CliError({
-    code: 'pods-still-meshed',
-    message: `${meshed.length} pods still have a proxy: ${named.join(', ')}${meshed.length > 5 ? ', …' : ''}.`,
-    fix: 'Take the mesh out of them with `mesh uninject`, or pass --force.',
-  });
-}
-
 /** Deletes it all and waits until it is gone. @throws CliError `uninstall-timeout` saying what the namespace waits for */
 export async function removeMesh(
   kube: KubeClient,
   found: readonly Found[],
-  signal: AbortSignal,
-  waiting: (on: string) => void,
+  waitMs: number,
+  status: Status,
+  { io, signal }: Context,
 ): Promise<void> {
+  const objects = counted(found.length, 'object', 'objects');
+  await status.start(`Removing ${objects} from "${kube.name}"`);
   for (const one of found) {
     signal.throwIfAborted();
     await removeFound(kube, one);
+    io.detail(`   ${objectTitle(one.object)} deleted`);
   }
-  const deadline = performance.now() + namespaceTimeoutMs;
-  let said = '';
+  status.done(`Removed ${objects} from "${kube.name}"`);
+  await status.start(`Waiting until namespace ${controlNamespace} is gone`);
+  const deadline = performance.now() + waitMs;
   for (;;) {
     const namespace = await kube.find(resources.namespaces, controlNamespace);
     if (!namespace) break;
@@ -61,18 +61,25 @@ export async function removeMesh(
     if (performance.now() > deadline) {
       throw new CliError({
         code: 'uninstall-timeout',
-        message: `Namespace ${controlNamespace} is still being deleted after 2 minutes: ${on}`,
-        fix: `Look at \`kubectl describe namespace ${controlNamespace}\`.`,
-        exit: exitCode.timeout,
+        message: `Namespace ${controlNamespace} is still being deleted after ${formatDuration(waitMs)} (--wait)${on === undefined ? '' : `: ${on}`}`,
       });
     }
-    if (on !== said) waiting(on);
-    said = on;
-    await delay(300, undefined, { signal });
+    if (on !== undefined) status.waiting(on);
+    await delay(200, undefined, { signal });
   }
-  // Only now: a control plane that still runs would write them again.
-  const bundles = await kube.list(resources.configMaps, { fieldSelector: `metadata.name=${trustBundleConfigMap}` });
-  await Promise.all(bundles.map((object) => removeFound(kube, { type: resources.configMaps, object })));
+  status.done(`Namespace ${controlNamespace} is gone`);
+  await removeTrustBundles(kube, status);
+}
+
+/** The control plane keeps one in every namespace; gone itself, it cannot put them back. */
+async function removeTrustBundles(kube: KubeClient, status: Status): Promise<void> {
+  const type = resources.configMaps;
+  const bundles = await kube.list(type, { fieldSelector: `metadata.name=${trustBundleConfigMap}` });
+  if (bundles.length === 0) return;
+  const what = counted(bundles.length, 'trust bundle', 'trust bundles');
+  await status.start(`Removing ${what}`);
+  await Promise.all(bundles.map((object) => removeFound(kube, { type, object })));
+  status.done(`Removed ${what}`);
 }
 
 async function removeFound(kube: KubeClient, { type, object }: Found): Promise<void> {
@@ -84,17 +91,22 @@ async function removeFound(kube: KubeClient, { type, object }: Found): Promise<v
   }
 }
 
-/** Deletes what an install with other options made and this one does not have; false where there was nothing. */
-export async function prune(kube: KubeClient, wanted: readonly KubeObject[]): Promise<boolean> {
-  const kept = new Set(wanted.map(({ kind, metadata }) => `${kind}/${metadata.name}`));
-  const stale = (await installed(kube)).filter(({ object }) => !kept.has(`${object.kind}/${object.metadata.name}`));
-  for (const one of stale) await removeFound(kube, one);
-  return stale.length > 0;
+/** What an install with other options made and this one does not have. */
+export async function stale(kube: KubeClient, wanted: readonly KubeObject[]): Promise<Found[]> {
+  const kept = new Set(wanted.map(objectTitle));
+  return (await installed(kube)).filter(({ object }) => !kept.has(objectTitle(object)));
+}
+
+/** Deletes what is stale, and says what that was. */
+export async function prune(kube: KubeClient, wanted: readonly KubeObject[]): Promise<KubeObject[]> {
+  const found = await stale(kube, wanted);
+  for (const one of found) await removeFound(kube, one);
+  return found.map(({ object }) => object);
 }
 
 /** What the namespace controller waits for, in its own words. */
-export function remaining(namespace: KubeObject): string {
-  const conditions: { type: string; status: string; message?: string }[] = namespace.status?.conditions ?? [];
-  const told = conditions.filter((one) => one.status === 'True' && one.message).map((one) => one.message!);
-  return told.length > 0 ? told.join(' ') : `namespace ${namespace.metadata.name} is being deleted`;
+export function remaining(namespace: KubeObject): string | undefined {
+  const conditions: { status: string; message?: string }[] = namespace.status?.conditions ?? [];
+  const told = conditions.flatMap(({ status, message }) => (status === 'True' && message ? [message] : []));
+  return told.length > 0 ? told.join(' ') : undefined;
 }

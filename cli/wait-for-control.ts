@@ -4,47 +4,41 @@ import type { KubeClient } from '../kube/client.ts';
 import { resources } from '../kube/resources.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { controlName, controlNamespace } from '../protocol/names.ts';
-import { isReadyPod } from './control-api.ts';
-import { CliError, exitCode } from './errors.ts';
-import { deploymentTrouble, newestEvent, type Trouble, troubleOf } from './pod-trouble.ts';
+import { controlPods, isReadyPod } from './control-pods.ts';
+import { formatDuration } from './duration.ts';
+import { CliError } from './errors.ts';
+import { deploymentTrouble, podTrouble, type Trouble } from './pod-trouble.ts';
 
-const namespace = controlNamespace;
-const quietMs = 3_000;
+const quietMs = 2_000;
 
-/** The Deployment has rolled out this very generation: all its replicas are new ones, and available. */
+/** The Deployment has rolled out this very generation: no pod of an older one is left, which might be the one that is available. */
 export function isRolledOut(deployment: KubeObject): boolean {
   const { status, spec, metadata } = deployment;
   const wanted = spec?.replicas ?? 1;
   return (
     (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0) &&
     (status?.updatedReplicas ?? 0) >= wanted &&
-    // Until the last old replica has gone it may be the one that is available.
     (status?.replicas ?? 0) <= (status?.updatedReplicas ?? 0) &&
     (status?.availableReplicas ?? 0) >= wanted
   );
 }
 
-/** What keeps the newest pod that is not ready. */
+/** What the control plane still waits for: the newest pod that is not ready and why, or why there is none. */
 export async function controlTrouble(kube: KubeClient, deployment: KubeObject | undefined): Promise<Trouble> {
-  if (!deployment) return { message: `deploy/${controlName} does not exist` };
-  const labelSelector = `app.kubernetes.io/name=${controlName}`;
-  const pods = await kube.list(resources.pods, { namespace, labelSelector });
-  const [newest] = pods
+  if (!deployment) return { message: `deploy/${controlName} does not exist in namespace ${controlNamespace}` };
+  const [newest] = (await controlPods(kube))
     .filter((pod) => !isReadyPod(pod) && !pod.metadata.deletionTimestamp)
     .sort((a, b) => (a.metadata.creationTimestamp! < b.metadata.creationTimestamp! ? 1 : -1));
-  if (newest) {
-    const trouble = troubleOf(newest);
-    if (!trouble.starting) return trouble;
-    const fieldSelector = `involvedObject.uid=${newest.metadata.uid}`;
-    const event = newestEvent(await kube.list(resources.events, { namespace, fieldSelector }));
-    return event ? { message: `${trouble.message}: ${event}` } : trouble;
-  }
-  const refused = deploymentTrouble(deployment);
-  if (refused) return refused;
-  return { message: pods.length === 0 ? 'it has no pod yet' : 'its last pod is being counted' };
+  if (newest) return podTrouble(kube, newest);
+  const { availableReplicas = 0 } = deployment.status ?? {};
+  return (
+    deploymentTrouble(deployment) ?? {
+      message: `${availableReplicas}/${deployment.spec?.replicas ?? 1} pods available`,
+    }
+  );
 }
 
-/** @throws CliError `control-timeout` (exit 5) naming what was waited for */
+/** @throws CliError `control-timeout` naming what was waited for */
 export async function waitForControl(
   kube: KubeClient,
   timeoutMs: number,
@@ -53,22 +47,20 @@ export async function waitForControl(
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   let asked = performance.now();
-  let said = '';
   for (;;) {
-    const deployment = await kube.find(resources.deployments, controlName, namespace);
+    const deployment = await kube.find(resources.deployments, controlName, controlNamespace);
     if (deployment && isRolledOut(deployment)) return;
     const now = performance.now();
-    if (now - asked > quietMs || now > deadline) {
+    const late = now > deadline;
+    if (now - asked > quietMs || late) {
       asked = now;
       const { message, fix } = await controlTrouble(kube, deployment);
-      if (message !== said) waiting(message);
-      said = message;
-      if (now > deadline) {
+      waiting(message);
+      if (late) {
         throw new CliError({
           code: 'control-timeout',
-          message: `deploy/${controlName} in namespace ${namespace} did not get ready in time: ${message}.`,
-          fix: fix ?? 'Run `mesh check`, and read `mesh logs control`.',
-          exit: exitCode.timeout,
+          message: `deploy/${controlName} in namespace ${controlNamespace} is not ready after ${formatDuration(timeoutMs)} (--wait): ${message}`,
+          fix,
         });
       }
     }

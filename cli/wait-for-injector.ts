@@ -9,7 +9,7 @@ import { resources } from '../kube/resources.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { controlName, controlNamespace, injectAnnotation, proxyContainer } from '../protocol/names.ts';
 import { injectorPort } from '../protocol/ports.ts';
-import { CliError, exitCode } from './errors.ts';
+import { CliError } from './errors.ts';
 
 const namespace = 'default';
 const probe: KubeObject = {
@@ -38,9 +38,8 @@ export async function waitForInjector(kube: KubeClient, timeoutMs: number, signa
     if (performance.now() > deadline) {
       throw new CliError({
         code: 'injector-unreachable',
-        message: `The API server of "${kube.name}" does not reach the injector: service ${controlName} in namespace ${controlNamespace}, port 443, port ${injectorPort} of its pods.`,
+        message: `The API server of "${kube.name}" does not reach the injector: service ${controlName} in namespace ${controlNamespace}, port 443, port ${injectorPort} of its pods`,
         fix: `Let the API server through to port ${injectorPort} of the nodes' pods (a firewall, a network policy), and read \`mesh logs control\`.`,
-        exit: exitCode.timeout,
       });
     }
     await delay(200, undefined, { signal });

@@ -12,6 +12,8 @@ export interface ConfiguredOptions {
   as?: string | undefined;
   asGroup?: string[] | undefined;
   timeoutMs: number;
+  /** Told of every request and its outcome. */
+  trace?: ((line: string) => void) | undefined;
   /** Whether the files are those of the local mesh. */
   local: boolean;
   /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY, where the environment has them. */
@@ -54,6 +56,7 @@ export async function createConfiguredClient(options: ConfiguredOptions): Promis
         return { ...basic, ...headers, ...fixed };
       },
       timeoutMs: options.timeoutMs,
+      ...(options.trace ? { trace: options.trace } : {}),
     },
   });
 }

@@ -65,6 +65,7 @@ export async function portForward(transport: Transport, namespace: string, pod: 
       );
     });
   });
+  endpoint.trace?.(`port-forward to ${namespace}/${pod} port ${port} open`);
   socket.on('close', () => duplex.push(null));
   socket.on('error', (error) => duplex.destroy(error));
   return duplex;

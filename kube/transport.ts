@@ -19,6 +19,8 @@ export interface Endpoint {
   /** Headers of each call, e.g. Authorization; asked for each time since tokens are renewed. */
   headers(): Promise<Record<string, string | string[]>>;
   timeoutMs: number;
+  /** Told of every request and its outcome; never of headers or bodies, which may hold secrets. */
+  trace?(line: string): void;
 }
 
 export interface Call {
@@ -67,6 +69,9 @@ export class Transport {
   async open(call: Call): Promise<IncomingMessage> {
     const { server, headers, timeoutMs } = this.endpoint;
     const given = await headers();
+    const began = performance.now();
+    const trace = (outcome: string | number | undefined): void =>
+      this.endpoint.trace?.(`${call.method} ${call.path} ${outcome} in ${Math.round(performance.now() - began)} ms`);
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const url = new URL(server.replace(/\/$/, '') + call.path);
       const request = (url.protocol === 'https:' ? https : http).request(url, {
@@ -88,10 +93,12 @@ export class Transport {
       const timer = setTimeout(() => request.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
       request.on('response', (answer) => {
         clearTimeout(timer);
+        trace(answer.statusCode);
         resolve(answer);
       });
       request.on('error', (error) => {
         clearTimeout(timer);
+        trace(error.message);
         reject(new KubeError(0, 'Unreachable', `${server} does not answer: ${explain(error)}`, error));
       });
       request.end(call.body);

@@ -28,6 +28,7 @@ export const testPrograms = {
   newuidmap: 'uidmap',
   useradd: 'passwd',
   busybox: 'busybox-static',
+  script: 'bsdutils',
 };
 
 const places = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin'];

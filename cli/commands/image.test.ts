@@ -42,7 +42,7 @@ describe('mesh image', () => {
   });
 
   it('shows its commands, in each form of asking', async () => {
-    for (const args of [[], ['--help'], ['-h']]) {
+    for (const args of [[], ['-q'], ['--help'], ['-h']]) {
       const { code, out, err } = await mesh(args);
       expect([code, err]).toEqual([0, '']);
       for (const name of ['load', 'list|ls', 'rm|remove']) expect(out).toContain(name);
@@ -50,14 +50,14 @@ describe('mesh image', () => {
   });
 
   it('suggests the nearest command, and that of flags', async () => {
-    expect(await mesh(['lod', 'x'])).toMatchObject({ code: 2, err: expect.stringContaining('Did you mean load?') });
+    expect(await mesh(['lod', 'x'])).toMatchObject({ code: 2, err: expect.stringContaining('did you mean load?') });
     expect(await mesh(['list', '--ouput', 'json'])).toMatchObject({
       code: 2,
       err: expect.stringContaining('--output'),
     });
     expect(await mesh(['list', '-o', 'jsn'])).toMatchObject({
       code: 2,
-      err: expect.stringContaining('Did you mean json?'),
+      err: expect.stringContaining('did you mean json?'),
     });
   });
 
@@ -87,10 +87,10 @@ describe('mesh image', () => {
     const { code, out } = await mesh(['list']);
     expect(code).toBe(0);
     expect(out.split('\n')).toEqual([
-      'NAME               ID             SIZE     LOADED',
-      '<none>             aaaaaaaaaaaa   3.5MiB   2026-01-02T03:04:05Z',
-      'localhost/mine:1   bbbbbbbbbbbb   3.5MiB   2026-01-02T03:04:05Z',
-      'nginx:1.29         bbbbbbbbbbbb   3.5MiB   2026-01-02T03:04:05Z',
+      'NAME              ID            SIZE    LOADED',
+      '<none>            aaaaaaaaaaaa  3.5MiB  2026-01-02T03:04:05Z',
+      'localhost/mine:1  bbbbbbbbbbbb  3.5MiB  2026-01-02T03:04:05Z',
+      'nginx:1.29        bbbbbbbbbbbb  3.5MiB  2026-01-02T03:04:05Z',
       '',
     ]);
     const { items } = JSON.parse((await mesh(['ls', '-o', 'json'])).out);
@@ -101,7 +101,7 @@ describe('mesh image', () => {
   it('lists nothing as an empty array, and says so', async () => {
     stopped([]);
     expect(JSON.parse((await mesh(['list', '-o', 'json'])).out)).toEqual({ items: [] });
-    expect(await mesh(['list'])).toMatchObject({ code: 0, out: '', err: expect.stringContaining('no images') });
+    expect(await mesh(['list'])).toMatchObject({ code: 0, out: '', err: expect.stringContaining('No images') });
   });
 
   it('names the list of images that is broken, and the way out', async () => {

@@ -1,10 +1,11 @@
 /** `mesh image`: the images of the local mesh. */
 import { closeSync, openSync } from 'node:fs';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { StoredImage } from '../../local/images/store.ts';
 import type { LocalPaths } from '../../local/paths.ts';
 import type { Context } from '../context.ts';
-import { CliError, exitCode } from '../errors.ts';
+import { CliError, fromPart } from '../errors.ts';
+import { isData, outputOption, writeData } from '../output.ts';
 
 export function register(program: Command, context: Context): void {
   const image = program
@@ -23,9 +24,9 @@ export function register(program: Command, context: Context): void {
     .command('list')
     .alias('ls')
     .description('List the images that are loaded')
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'))
+    .addOption(outputOption(['table', 'json', 'yaml']))
     .addHelpText('after', '\nExamples:\n  mesh image list\n  mesh image list -o json')
-    .action((flags: { output: string }) => list(flags.output === 'json', context));
+    .action((flags: { output: string }) => list(flags.output, context));
   image
     .command('rm')
     .alias('remove')
@@ -42,17 +43,15 @@ async function localMesh({ io, globals }: Context, what: string): Promise<LocalP
   if (!(await isLocal(globals, io.env))) {
     throw new CliError({
       code: 'image-of-cluster',
-      message: `A cluster is configured, and \`mesh image ${what}\` is for the local mesh: a cluster's nodes get their images themselves.`,
-      fix: 'Unset KUBECONFIG for the local mesh; for a cluster, push the image to its registry.',
+      message: `A cluster is configured, and \`mesh image ${what}\` is for the local mesh: a cluster's nodes get their images themselves`,
     });
   }
   const paths = localPaths(io.env);
   if ((await localMeshStatus(paths)) !== 'absent') return paths;
   throw new CliError({
     code: 'local-mesh-not-running',
-    message: 'There is no local mesh on this machine to have images.',
+    message: 'There is no local mesh on this machine to have images',
     fix: 'Run `mesh install` first.',
-    exit: exitCode.unreachable,
   });
 }
 
@@ -62,8 +61,7 @@ async function explained<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof LocalMeshError || error instanceof ImageFailure)) throw error;
-    throw new CliError({ code: error.code, message: error.message, fix: error.fix, cause: error });
+    throw error instanceof LocalMeshError || error instanceof ImageFailure ? fromPart(error) : error;
   }
 }
 
@@ -71,11 +69,7 @@ function open(file: string): number {
   try {
     return openSync(file, 'r');
   } catch (cause) {
-    throw new CliError({
-      code: 'unreadable-input',
-      message: `cannot read ${file}: ${(cause as Error).message}`,
-      cause,
-    });
+    throw new CliError({ code: 'unreadable-input', message: `Cannot read ${file}`, cause });
   }
 }
 
@@ -89,8 +83,9 @@ async function load(file: string, name: string | undefined, context: Context): P
   const status = new Status(io);
   try {
     await status.start(`Loading ${file === '-' ? 'stdin' : file}`);
+    context.cleanUp = 'removing what is unpacked';
     const { images, notes } = await explained(() =>
-      loadImages(paths, archive, name, (step) => status.waiting(step), signal),
+      loadImages(paths, archive, name, (step) => status.progress(step), signal),
     );
     status.done();
     for (const note of notes) io.note(note);
@@ -100,20 +95,21 @@ async function load(file: string, name: string | undefined, context: Context): P
     status.fail();
     throw error;
   } finally {
+    context.cleanUp = undefined;
     if (archive !== 0) closeSync(archive);
   }
 }
 
 const size = (image: StoredImage): number => image.layers.reduce((sum, layer) => sum + layer.bytes, 0);
 
-async function list(json: boolean, context: Context): Promise<void> {
+async function list(output: string, context: Context): Promise<void> {
   const { io } = context;
   const paths = await localMesh(context, 'list');
   const { ImageStore } = await import('../../local/images/store.ts');
   const { familiarName } = await import('../../local/images/reference.ts');
   const { renderTable } = await import('../render/table.ts');
   const images = await explained(async () => new ImageStore(paths.state).list());
-  if (json) {
+  if (isData(output)) {
     const items = images.map((image) => ({
       id: image.id,
       names: image.names,
@@ -122,9 +118,9 @@ async function list(json: boolean, context: Context): Promise<void> {
       size_bytes: size(image),
       loaded: image.loaded,
     }));
-    return io.write(`${JSON.stringify({ items }, null, 2)}\n`);
+    return writeData(io, output, { items });
   }
-  if (images.length === 0) return io.note('no images are loaded; load one with `mesh image load FILE`');
+  if (images.length === 0) return io.note('No images are loaded; load one with `mesh image load FILE`');
   const rows = images.flatMap((image) =>
     (image.names.length > 0 ? image.names : ['<none>']).map((name) => [
       familiarName(name),
@@ -175,10 +171,10 @@ async function remove(names: string[], context: Context): Promise<void> {
     if (pods.length === 0) continue;
     throw new CliError({
       code: 'image-in-use',
-      message: `Image ${names[at]} is used by ${pods.slice(0, 5).join(', ')}${pods.length > 5 ? ', …' : ''}.`,
-      fix: 'Delete these pods first, or what makes them.',
+      message: `Image ${names[at]} is used by ${pods.slice(0, 5).join(', ')}${pods.length > 5 ? ', …' : ''}`,
     });
   }
+  context.cleanUp = 'the image being removed is brought to its end';
   for (const name of names) {
     const { id, removed } = await explained(() => removeImage(paths, name, signal));
     const shown = familiarName(normalizeName(name) ?? name);

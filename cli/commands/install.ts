@@ -6,7 +6,9 @@ import { controlName, controlNamespace, defaultTrustDomain, imageRepository } fr
 import { version } from '../../protocol/version.ts';
 import type { Context } from '../context.ts';
 import { parseDuration } from '../duration.ts';
-import { CliError, exitCode, UsageError } from '../errors.ts';
+import { UsageError } from '../errors.ts';
+import { outputOption } from '../output.ts';
+import { Status } from '../render/status.ts';
 
 interface Flags {
   output?: string;
@@ -17,7 +19,7 @@ interface Flags {
   registry?: string;
   imagePullSecret: string[];
   ha?: boolean;
-  controlEnv: Record<string, string>;
+  controlEnv?: Record<string, string>;
 }
 
 export function register(program: Command, context: Context): void {
@@ -25,7 +27,7 @@ export function register(program: Command, context: Context): void {
     .command('install')
     .summary('Install the mesh')
     .description('Install the control plane on the configured cluster, or start a local mesh on this machine.')
-    .option('-o, --output <format>', 'print the objects instead of applying them: yaml')
+    .addOption(outputOption(['yaml'], 'print the objects instead of applying them'))
     .option('--dry-run', 'list the objects that would be applied, change nothing')
     .option('--wait <duration>', 'how long to wait for the control plane', '5m')
     .option('--trust-domain <domain>', 'trust domain of the identities', defaultTrustDomain)
@@ -33,7 +35,7 @@ export function register(program: Command, context: Context): void {
     .option('--image <reference>', `image of the mesh (default: ${imageRepository}:${version})`)
     .option('--registry <address>', 'registry and folder the image is pulled from, for example ghcr.io/acme')
     .option('--image-pull-secret <name>', `secret in ${controlNamespace} to pull the image with (repeatable)`, list, [])
-    .option('--control-env <KEY=VALUE>', 'environment of the control plane (debugging; repeatable)', collect, {})
+    .option('--control-env <KEY=VALUE>', 'environment of the control plane (debugging; repeatable)', collect)
     .addHelpText(
       'after',
       '\nExamples:\n  mesh install\n  mesh install --ha --registry ghcr.io/acme\n  mesh install -o yaml > mesh.yaml',
@@ -48,27 +50,23 @@ function list(value: string, all: string[]): string[] {
 /** The image to run: named in full, or the mesh's own from another registry. */
 function imageOf({ image, registry }: Pick<Flags, 'image' | 'registry'>): string {
   if (image !== undefined && registry !== undefined) {
-    throw new UsageError('--image and --registry both say where the image is.', 'Pass one of them.');
+    throw new UsageError('--image and --registry both say where the image is', 'Pass one of them.');
   }
   if (registry === undefined) return image ?? `${imageRepository}:${version}`;
   return `${registry.replace(/\/$/, '')}/${imageRepository.split('/').at(-1)}:${version}`;
 }
 
-function collect(value: string, all: Record<string, string>): Record<string, string> {
+function collect(value: string, all: Record<string, string> = {}): Record<string, string> {
   const at = value.indexOf('=');
-  if (at < 1) throw new UsageError(`--control-env "${value}" is not KEY=VALUE.`);
+  if (at < 1) throw new UsageError(`--control-env "${value}" is not KEY=VALUE`, 'Use for example LOG_LEVEL=debug.');
   return { ...all, [value.slice(0, at)]: value.slice(at + 1) };
 }
 
 async function install(flags: Flags, context: Context): Promise<void> {
   const { io, globals } = context;
-  const wait = parseDuration(flags.wait);
-  if (wait === undefined) throw new UsageError(`--wait "${flags.wait}" is not a duration.`, 'Use for example 5m.');
-  if (flags.output !== undefined && flags.output !== 'yaml') {
-    throw new UsageError(`--output "${flags.output}" is not known.`, 'The only format is yaml.');
-  }
+  const wait = parseDuration('--wait', flags.wait);
   const { renderInstall } = await import('../../templates/index.ts');
-  const { trustDomain, controlEnv, imagePullSecret: imagePullSecrets, ha = false } = flags;
+  const { trustDomain, controlEnv = {}, imagePullSecret: imagePullSecrets, ha = false } = flags;
   const namespace = controlNamespace;
   const image = imageOf(flags);
   const objects = renderInstall({ image, version, namespace, trustDomain, ha, imagePullSecrets, controlEnv });
@@ -77,86 +75,112 @@ async function install(flags: Flags, context: Context): Promise<void> {
     io.write(objects.map((object) => stringify(object)).join('---\n'));
     return;
   }
-  const { Status } = await import('../render/status.ts');
   const { isLocal, toCliError } = await import('../connect.ts');
+  const local = await isLocal(globals, io.env);
+  if (flags.dryRun) return dryRun(objects, local, context);
   const began = performance.now();
   const status = new Status(io);
-  let started: (() => Promise<void>) | undefined;
   let kube: KubeClient | undefined;
+  let takeDown: (() => Promise<void>) | undefined;
   try {
-    if (!flags.dryRun && (await isLocal(globals, io.env))) started = await startLocal(context, status);
+    if (local) takeDown = await startLocal(context, status);
     context.signal.throwIfAborted();
+    if (!local) await status.start('Connecting to the cluster');
     kube = await context.kube();
+    if (!local) status.done(`Connected to "${kube.name}" (${(await kube.version()).gitVersion})`);
     const { preflight } = await import('../install-preflight.ts');
     await preflight(kube, objects);
-    if (flags.dryRun) {
-      for (const object of objects) io.write(`${object.kind.toLowerCase()}/${object.metadata.name} would be applied\n`);
-      return;
-    }
-    const before = await stored(kube, objects);
-    await status.start(`Applying ${objects.length} objects to "${kube.name}"`);
-    let changed = false;
-    for (const object of objects) {
-      context.signal.throwIfAborted();
-      const after = await kube.apply(object, { fieldManager: 'mesh', force: true });
-      changed ||= before.get(keyOf(object)) !== after.metadata.resourceVersion;
-    }
-    const { prune } = await import('../remove-mesh.ts');
-    changed = (await prune(kube, objects)) || changed;
-    status.done();
+    const changed = await applyAll(kube, objects, status, context);
     const { waitForControl } = await import('../wait-for-control.ts');
+    const waited = performance.now();
     await status.start(`Waiting for deploy/${controlName}`);
     await waitForControl(kube, wait, context.signal, (on) => status.waiting(on));
-    status.done();
+    status.done(`Control plane is ready (deploy/${controlName}, ${seconds(waited)})`);
     const { waitForInjector } = await import('../wait-for-injector.ts');
     await status.start('Waiting for the injector to answer the API server');
     await waitForInjector(kube, wait, context.signal);
-    status.done();
-    if (!changed && !started) io.write(`mesh is already installed (${version}); nothing to change\n`);
-    else io.write(`mesh ${version} is installed (${((performance.now() - began) / 1000).toFixed(1)} s)\n`);
+    status.done('The injector answers the API server');
+    if (changed === 0 && !takeDown) io.write(`mesh is already installed (${version}); nothing to change\n`);
+    else io.write(`mesh ${version} is installed (${seconds(began)})\n`);
     io.hint('Next: mesh check');
   } catch (error) {
     status.fail();
-    if (context.signal.aborted && started) await started();
-    if (context.signal.aborted) {
-      throw new CliError({ code: 'interrupted', message: 'The install was interrupted.', exit: exitCode.interrupted });
-    }
+    if (context.signal.aborted) await takeDown?.();
     throw kube ? toCliError(error, kube) : error;
+  } finally {
+    context.cleanUp = undefined;
+    kube?.close();
+  }
+}
+
+const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`;
+
+/** How many objects were created, changed, or deleted because an install with other options had made them. */
+async function applyAll(kube: KubeClient, objects: KubeObject[], status: Status, context: Context): Promise<number> {
+  const { applyObject, objectTitle } = await import('../objects.ts');
+  const counts = { created: 0, configured: 0, unchanged: 0 };
+  await status.start(`Applying ${objects.length} objects`);
+  for (const object of objects) {
+    context.signal.throwIfAborted();
+    const type = (await kube.resolve(object.apiVersion, object.kind))!;
+    status.progress(objectTitle(object));
+    const verb = await applyObject(kube, type, object, { fieldManager: 'mesh', dryRun: false });
+    counts[verb]++;
+    context.io.detail(`   ${objectTitle(object)} ${verb}`);
+  }
+  const words = Object.entries(counts).filter(([, count]) => count > 0);
+  status.done(`Applied ${objects.length} objects (${words.map(([verb, count]) => `${count} ${verb}`).join(', ')})`);
+  const { prune } = await import('../remove-mesh.ts');
+  const gone = await prune(kube, objects);
+  for (const object of gone) context.io.detail(`   ${objectTitle(object)} deleted`);
+  return counts.created + counts.configured + gone.length;
+}
+
+async function dryRun(objects: KubeObject[], local: boolean, context: Context): Promise<void> {
+  const { localMeshStatus, localPaths } = await import('../../local/launch.ts');
+  const there = !local || (await localMeshStatus(localPaths(context.io.env))) === 'running';
+  if (!there) context.io.note('The local mesh of this machine would be started');
+  const kube = there ? await context.kube() : undefined;
+  try {
+    await tryObjects(kube, objects, context);
   } finally {
     kube?.close();
   }
 }
 
+async function tryObjects(kube: KubeClient | undefined, objects: KubeObject[], { io }: Context): Promise<void> {
+  const { preflight } = await import('../install-preflight.ts');
+  const { applyObject, objectTitle } = await import('../objects.ts');
+  const { stale } = await import('../remove-mesh.ts');
+  if (kube) await preflight(kube, objects);
+  // Objects in a namespace that is not there yet cannot be tried.
+  const { resources } = await import('../../kube/resources.ts');
+  const namespace = kube && (await kube.find(resources.namespaces, controlNamespace));
+  for (const object of objects) {
+    const type = kube && (await kube.resolve(object.apiVersion, object.kind));
+    const tried = type && (namespace || !object.metadata.namespace);
+    const verb = tried ? await applyObject(kube, type, object, { fieldManager: 'mesh', dryRun: true }) : 'created';
+    io.write(`${objectTitle(object)} ${verb} (dry run)\n`);
+  }
+  const gone = kube ? await stale(kube, objects) : [];
+  for (const { object } of gone) io.write(`${objectTitle(object)} deleted (dry run)\n`);
+}
+
 /** Resolves with how to take it down again, where this run is what started it. */
-async function startLocal(context: Context, status: import('../render/status.ts').Status) {
+async function startLocal(context: Context, status: Status): Promise<(() => Promise<void>) | undefined> {
   const launch = await import('../../local/launch.ts');
+  const { fromPart } = await import('../errors.ts');
   const paths = launch.localPaths(context.io.env);
   const existed = (await launch.localMeshStatus(paths)) !== 'absent';
   await status.start('Starting the local mesh');
+  context.cleanUp = existed ? 'waiting for a safe point' : 'taking the local mesh down again';
   try {
-    const { alreadyRunning } = await launch.startLocalMesh(paths, (step) => status.waiting(step));
-    status.done();
+    const { alreadyRunning } = await launch.startLocalMesh(paths, (step) => status.progress(step));
+    status.done(alreadyRunning ? 'The local mesh of this machine runs' : 'Started the local mesh of this machine');
     if (alreadyRunning) return undefined;
     // State of an earlier run is the user's; only what is new here may go.
     return existed ? async () => undefined : () => launch.stopLocalMesh(paths, () => undefined);
   } catch (error) {
-    if (!(error instanceof launch.LocalMeshError)) throw error;
-    throw new CliError({ code: error.code, message: error.message, fix: error.fix, cause: error });
+    throw error instanceof launch.LocalMeshError ? fromPart(error) : error;
   }
-}
-
-function keyOf(object: KubeObject): string {
-  return `${object.kind}/${object.metadata.namespace ?? ''}/${object.metadata.name}`;
-}
-
-/** The versions of what is there already: applying what changes nothing leaves them as they are. */
-async function stored(kube: KubeClient, objects: KubeObject[]): Promise<Map<string, string | undefined>> {
-  const versions = await Promise.all(
-    objects.map(async (object) => {
-      const type = await kube.resolve(object.apiVersion, object.kind);
-      const found = type && (await kube.find(type, object.metadata.name!, object.metadata.namespace));
-      return [keyOf(object), found?.metadata.resourceVersion] as const;
-    }),
-  );
-  return new Map(versions);
 }

@@ -3,9 +3,15 @@ import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
 import type { KubeClient } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
+import type { KubeObject } from '../../kube/types.ts';
 import { controlName, controlNamespace } from '../../protocol/names.ts';
 import type { Context } from '../context.ts';
+import { isReadyPod } from '../control-pods.ts';
+import { parseDuration } from '../duration.ts';
 import { CliError, UsageError } from '../errors.ts';
+import { kinds, parseReference } from '../kinds.ts';
+import { nearest } from '../nearest.ts';
+import { mustExist } from '../objects.ts';
 
 interface LogsOptions {
   container?: string;
@@ -15,47 +21,50 @@ interface LogsOptions {
   previous?: boolean;
 }
 
-const workloads: Record<string, (typeof resources)[keyof typeof resources]> = {
-  deploy: resources.deployments,
-  deployment: resources.deployments,
-  sts: resources.statefulSets,
-  statefulset: resources.statefulSets,
-  ds: resources.daemonSets,
-  daemonset: resources.daemonSets,
-  job: resources.jobs,
-};
-
-/** Namespace, pod and its application container. */
-async function findPod(
-  kube: KubeClient,
-  target: string,
-): Promise<{ namespace: string; pod: string; container?: string }> {
-  const [kind = '', name] =
-    target === 'control' ? ['deploy', controlName] : target.includes('/') ? target.split('/') : ['pod', target];
-  const namespace = target === 'control' ? controlNamespace : kube.namespace;
-  let pod: Awaited<ReturnType<KubeClient['get']>> | undefined;
-  if (kind === 'pod' || kind === 'po') {
-    pod = await kube.find(resources.pods, name ?? '', namespace);
-  } else {
-    const type = workloads[kind];
-    if (!type)
-      throw new UsageError(`no logs of "${target}"`, 'POD, deploy/NAME, sts/NAME, ds/NAME, job/NAME or control');
-    const workload = await kube.find(type, name ?? '', namespace);
-    const labels: Record<string, string> = workload?.spec?.selector?.matchLabels ?? {};
-    const labelSelector = Object.entries(labels)
-      .map(([key, value]) => `${key}=${value}`)
-      .join(',');
-    if (labelSelector !== '') [pod] = await kube.list(resources.pods, { namespace, labelSelector });
-  }
+/** The pod that is meant; of several the first that is ready. */
+async function findPod(context: Context, kube: KubeClient, target: string): Promise<KubeObject> {
+  const control = target === 'control';
+  const namespace = control ? controlNamespace : kube.namespace;
+  const { kind, name } = control
+    ? { kind: 'deployment', name: controlName }
+    : target.includes('/')
+      ? parseReference(target)
+      : { kind: 'pod', name: target };
+  if (kind === 'pod') return mustExist(kube, resources.pods, name, namespace);
+  const workload = await mustExist(kube, kinds[kind]!.type, name, namespace);
+  const labels: Record<string, string> | undefined = workload.spec?.selector?.matchLabels;
+  if (!labels)
+    throw new UsageError(
+      `A ${kind} has no logs of its own`,
+      'Use POD, deploy/NAME, sts/NAME, ds/NAME, rs/NAME or job/NAME.',
+    );
+  const labelSelector = Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',');
+  const pods = await kube.list(resources.pods, { namespace, labelSelector });
+  const pod = pods.find(isReadyPod) ?? pods[0];
   if (!pod) {
     throw new CliError({
       code: 'not-found',
       message: `${target} in namespace ${namespace} has no pod`,
-      fix: 'name another namespace with -n, or see mesh stat pod',
+      fix: 'Look at `mesh stat all` and `kubectl get events`.',
     });
   }
-  const container: string | undefined = pod.spec?.containers?.[0]?.name;
-  return { namespace, pod: pod.metadata.name ?? '', ...(container === undefined ? {} : { container }) };
+  if (pods.length > 1) context.io.note(`${target} has ${pods.length} pods; this is pod/${pod.metadata.name}`);
+  return pod;
+}
+
+/** The container asked for, else the first of the application. @throws CliError `not-found` */
+function containerOf(pod: KubeObject, wanted: string | undefined): string {
+  const names = [...(pod.spec.containers ?? []), ...(pod.spec.initContainers ?? [])].map((one) => one.name as string);
+  if (wanted === undefined) return names[0]!;
+  if (names.includes(wanted)) return wanted;
+  const close = nearest(wanted, names);
+  throw new CliError({
+    code: 'not-found',
+    message: `pod/${pod.metadata.name} has no container ${wanted}${close === undefined ? '' : ` (did you mean ${close}?)`}`,
+    fix: `Use one of ${names.join(', ')}.`,
+  });
 }
 
 export function register(program: Command, context: Context): void {
@@ -65,36 +74,38 @@ export function register(program: Command, context: Context): void {
     .argument('<target>', 'POD, TYPE/NAME, or control')
     .option('-c, --container <name>', 'container (default: the first of the application)')
     .option('-f, --follow', 'go on until Ctrl-C')
-    .option('--tail <lines>', 'only the last lines')
-    .option('--since <duration>', 'only newer than this, for example 5m')
+    .option('--tail <lines>', 'only the last lines (default: all)')
+    .option('--since <duration>', 'only newer than this, for example 5m (default: all)')
     .option('-p, --previous', 'of the container before its last restart')
     .addHelpText('after', '\nExamples:\n  mesh logs deploy/web -c mesh-proxy\n  mesh logs control -f --tail 20')
     .action(async (target: string, options: LogsOptions) => {
-      const match = options.since === undefined ? undefined : /^(\d+)(s|m|h)$/.exec(options.since);
-      if (match === null) throw new UsageError(`--since "${options.since}" is no duration`, 'for example 30s, 5m, 1h');
+      const { io } = context;
+      const since = options.since === undefined ? undefined : parseDuration('--since', options.since);
       if (options.tail !== undefined && !/^\d+$/.test(options.tail)) {
-        throw new UsageError(`--tail "${options.tail}" is no number of lines`, 'for example --tail 20');
+        throw new UsageError(`--tail "${options.tail}" is not a number of lines`, 'Use for example --tail 20.');
       }
       const kube = await context.kube();
-      const found = await findPod(kube, target);
-      const container = options.container ?? found.container;
+      const pod = await findPod(context, kube, target);
+      const container = containerOf(pod, options.container);
+      io.detail(`Reading container ${container} of pod/${pod.metadata.name} in namespace ${pod.metadata.namespace}`);
       const stream = await kube.logs(
-        found.namespace,
-        found.pod,
+        pod.metadata.namespace!,
+        pod.metadata.name!,
         {
-          ...(container === undefined ? {} : { container }),
+          container,
           ...(options.follow ? { follow: true } : {}),
           ...(options.previous ? { previous: true } : {}),
           ...(options.tail === undefined ? {} : { tailLines: Number(options.tail) }),
-          ...(match ? { sinceSeconds: Number(match[1]) * { s: 1, m: 60, h: 3600 }[match[2] as 's' | 'm' | 'h'] } : {}),
+          ...(since === undefined ? {} : { sinceSeconds: Math.max(1, Math.ceil(since / 1000)) }),
         },
-        context.signal,
+        AbortSignal.any([context.signal, io.gone]),
       );
-      await pipeline(stream, async (chunks: AsyncIterable<Buffer>) => {
-        for await (const chunk of chunks) {
-          if (context.io.closed) return;
-          context.io.write(chunk.toString('utf8'));
-        }
+      stream.setEncoding('utf8');
+      await pipeline(stream, async (chunks: AsyncIterable<string>) => {
+        for await (const chunk of chunks) io.write(chunk);
+      }).catch((error: unknown) => {
+        // Nobody reads on: that is the end, not an error.
+        if (!io.gone.aborted) throw error;
       });
     });
 }

@@ -1,11 +1,26 @@
 /** `mesh uninstall`: removes the control plane, and the local mesh with everything in it. */
 import type { Command } from 'commander';
+import type { KubeClient } from '../../kube/client.ts';
+import type { KubeObject } from '../../kube/types.ts';
+import { meshedLabel, workloadAnnotation } from '../../protocol/names.ts';
 import type { Context } from '../context.ts';
-import { CliError, UsageError } from '../errors.ts';
+import { counted } from '../counted.ts';
+import { parseDuration } from '../duration.ts';
+import { CliError, fromPart, UsageError } from '../errors.ts';
+import type { Found } from '../remove-mesh.ts';
+import { Status } from '../render/status.ts';
 
 interface Flags {
   yes?: boolean;
   force?: boolean;
+  dryRun?: boolean;
+  wait: string;
+}
+
+/** What goes, and what stands against it. */
+interface Plan {
+  goes: string[];
+  meshed: KubeObject[];
 }
 
 export function register(program: Command, context: Context): void {
@@ -15,78 +30,106 @@ export function register(program: Command, context: Context): void {
     .description('Remove the control plane; a local mesh goes with everything that runs in it.')
     .option('-y, --yes', 'do not ask')
     .option('--force', 'remove it although pods with a proxy are left')
+    .option('--dry-run', 'list what would go, remove nothing')
+    .option('--wait <duration>', 'how long to wait until it is gone', '2m')
     .addHelpText('after', '\nExamples:\n  mesh uninstall\n  mesh uninstall --yes --force')
     .action((flags: Flags) => uninstall(flags, context));
 }
 
 async function uninstall(flags: Flags, context: Context): Promise<void> {
   const { io, globals } = context;
-  const { isLocal } = await import('../connect.ts');
-  const { Status } = await import('../render/status.ts');
+  const wait = parseDuration('--wait', flags.wait);
+  const { isLocal, toCliError } = await import('../connect.ts');
   const launch = await import('../../local/launch.ts');
-  const status = new Status(io);
   const paths = launch.localPaths(io.env);
   const local = await isLocal(globals, io.env);
   const state = local ? await launch.localMeshStatus(paths) : undefined;
-  const nothing = 'mesh is not installed; nothing to remove\n';
-  if (state === 'absent') return io.write(nothing);
-  if (state !== 'stopped' && !(await removeFromCluster(flags, context, status, local))) return io.write(nothing);
-  if (state === 'stopped') await confirm(flags, context, [`the stopped local mesh and its state in ${paths.state}`]);
-  if (local) {
-    await status.start('Removing the local mesh');
+  if (state === 'absent') return io.write('mesh is not installed; nothing to remove\n');
+  const kube = state === 'stopped' ? undefined : await context.kube();
+  try {
+    const { installed, removeMesh } = await import('../remove-mesh.ts');
+    const found = kube && !local ? await installed(kube) : [];
+    const plan = kube
+      ? await planOf(kube, local, found)
+      : { goes: [`the stopped local mesh, with its state in ${paths.state}`], meshed: [] };
+    if (plan.goes.length === 0) return io.write('mesh is not installed; nothing to remove\n');
+    if (flags.dryRun) return io.write(plan.goes.map((one) => `${one} deleted (dry run)\n`).join(''));
+    await confirm(plan, flags, context);
+    const status = new Status(io);
     try {
-      await launch.stopLocalMesh(paths, (step) => status.waiting(step));
+      if (local) await removeLocal(launch, paths, status, context);
+      else await removeMesh(kube!, found, wait, status, context);
     } catch (error) {
       status.fail();
-      if (!(error instanceof launch.LocalMeshError)) throw error;
-      throw new CliError({ code: error.code, message: error.message, fix: error.fix, cause: error });
+      throw kube ? toCliError(error, kube) : error;
     }
-    status.done();
+  } finally {
+    kube?.close();
   }
   io.write('mesh is removed\n');
+  io.hint('Next: mesh install');
 }
 
-/** Says false where there was nothing to remove. */
-async function removeFromCluster(
-  flags: Flags,
-  context: Context,
-  status: import('../render/status.ts').Status,
-  local: boolean,
-): Promise<boolean> {
-  const { installed, refuseMeshed, removeMesh } = await import('../remove-mesh.ts');
-  const { toCliError } = await import('../connect.ts');
-  const kube = await context.kube();
-  try {
-    const found = await installed(kube);
-    if (found.length === 0 && !local) return false;
-    if (!flags.force) await refuseMeshed(kube);
-    const names = found.map(({ object }) => `${object.kind.toLowerCase()}/${object.metadata.name}`);
-    await confirm(flags, context, local ? ['the local mesh with every object and pod in it'] : names);
-    // The whole local mesh goes, its objects with it.
-    if (local) return true;
-    await status.start(`Removing the mesh from "${kube.name}"`);
-    await removeMesh(kube, found, context.signal, (on) => status.waiting(on));
-    status.done();
-    return true;
-  } catch (error) {
-    status.fail();
-    throw toCliError(error, kube);
-  } finally {
-    kube.close();
-  }
+async function planOf(kube: KubeClient, local: boolean, found: Found[]): Promise<Plan> {
+  const { resources } = await import('../../kube/resources.ts');
+  const { objectTitle } = await import('../objects.ts');
+  const running = ({ status }: KubeObject): boolean => status?.phase !== 'Succeeded' && status?.phase !== 'Failed';
+  const meshed = (await kube.list(resources.pods, { labelSelector: `${meshedLabel}=enabled` })).filter(running);
+  if (!local) return { goes: found.map(({ object }) => objectTitle(object)), meshed };
+  const pods = await kube.list(resources.pods);
+  const spaces = new Set(pods.map((pod) => pod.metadata.namespace));
+  const what = `${counted(pods.length, 'pod', 'pods')} in ${counted(spaces.size, 'namespace', 'namespaces')}`;
+  return {
+    goes: [`the local mesh "${kube.name}", with ${what} and every object in it`],
+    meshed,
+  };
 }
 
-async function confirm(flags: Flags, context: Context, what: string[]): Promise<void> {
+/** Says what goes, and goes on only where that is wanted. */
+async function confirm({ goes, meshed }: Plan, flags: Flags, context: Context): Promise<void> {
   const { io } = context;
-  io.note(`This removes:\n${what.map((one) => `  ${one}`).join('\n')}`);
+  io.note(`This removes:\n${goes.map((one) => `  ${one}`).join('\n')}`);
+  if (!flags.yes && !io.canPrompt) {
+    const force = meshed.length > 0 && !flags.force ? ' --force' : '';
+    throw new UsageError('Removing the mesh needs a confirmation', `Pass --yes${force}.`);
+  }
+  if (meshed.length > 0 && !flags.force) {
+    const workloads = [...new Set(meshed.map(workloadTitle))].sort();
+    const named = `${workloads.slice(0, 5).join(', ')}${workloads.length > 5 ? ` and ${workloads.length - 5} more` : ''}`;
+    throw new CliError({
+      code: 'pods-still-meshed',
+      message: `${counted(meshed.length, 'pod has', 'pods have')} a proxy: ${named}`,
+    });
+  }
   if (flags.yes) return;
-  if (!io.canPrompt) throw new UsageError('Removing the mesh needs a confirmation.', 'Pass --yes.');
   const { createInterface } = await import('node:readline/promises');
   const lines = createInterface({ input: io.streams.stdin, output: io.streams.stderr });
+  // While a line is read the terminal gives Ctrl-C as a key, not as a signal.
+  lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'));
   try {
     const answer = await lines.question('Remove it? [y/N] ', { signal: context.signal });
-    if (!/^y(es)?$/i.test(answer.trim())) throw new CliError({ code: 'declined', message: 'Nothing was removed.' });
+    if (!/^y(es)?$/i.test(answer.trim())) throw new CliError({ code: 'declined', message: 'Nothing was removed' });
   } finally {
     lines.close();
   }
+}
+
+function workloadTitle({ metadata }: KubeObject): string {
+  return `${metadata.annotations?.[workloadAnnotation] ?? `pod/${metadata.name}`} in namespace ${metadata.namespace}`;
+}
+
+async function removeLocal(
+  launch: typeof import('../../local/launch.ts'),
+  paths: import('../../local/paths.ts').LocalPaths,
+  status: Status,
+  context: Context,
+): Promise<void> {
+  await status.start('Removing the local mesh');
+  context.cleanUp = 'what is begun is brought to its end';
+  try {
+    await launch.stopLocalMesh(paths, (step) => status.progress(step));
+  } catch (error) {
+    throw error instanceof launch.LocalMeshError ? fromPart(error) : error;
+  }
+  status.done('Removed the local mesh');
 }

@@ -4,7 +4,7 @@ import { controlName, controlNamespace } from '../../protocol/names.ts';
 import { version } from '../../protocol/version.ts';
 import type { Context } from '../context.ts';
 import { parseDuration } from '../duration.ts';
-import { CliError, UsageError } from '../errors.ts';
+import { CliError } from '../errors.ts';
 import type { OldWorkload } from '../old-proxies.ts';
 
 interface Flags {
@@ -29,8 +29,7 @@ export function register(program: Command, context: Context): void {
 
 async function upgrade(flags: Flags, context: Context): Promise<void> {
   const { io, signal } = context;
-  const wait = parseDuration(flags.wait);
-  if (wait === undefined) throw new UsageError(`--wait "${flags.wait}" is not a duration.`, 'Use for example 5m.');
+  const wait = parseDuration('--wait', flags.wait);
   const { resources } = await import('../../kube/resources.ts');
   const { renderInstall } = await import('../../templates/index.ts');
   const { installedVersion, keptSettings } = await import('../../templates/settings.ts');
@@ -45,8 +44,7 @@ async function upgrade(flags: Flags, context: Context): Promise<void> {
     if (!deployment) {
       throw new CliError({
         code: 'mesh-not-installed',
-        message: `There is no control plane in "${kube.name}" to upgrade.`,
-        fix: 'Run `mesh install`.',
+        message: `There is no control plane in "${kube.name}" to upgrade`,
       });
     }
     const from = installedVersion(deployment);
@@ -87,9 +85,11 @@ async function proxies(
   const old = await oldWorkloads(kube, version);
   const can = (one: OldWorkload): boolean => one.object !== undefined;
   if (flags.restartWorkloads) {
+    const { openControl } = await import('../control-api.ts');
+    const api = await openControl(context);
     for (const workload of old.filter(can)) {
       await status.start(`Restarting ${workload.title} in namespace ${workload.namespace}`);
-      await restart(kube, workload, wait, signal);
+      await restart(kube, api, workload, wait, signal);
       status.done();
     }
   }

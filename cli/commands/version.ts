@@ -1,59 +1,100 @@
-/** `mesh version`: of this CLI, of the control plane, and whether they fit. */
-import { type Command, Option } from 'commander';
-import type { ControlStatus } from '../../protocol/api.ts';
+/** `mesh version`: of this command line, of the control plane and of the proxies, and whether they fit. */
+import type { Command } from 'commander';
+import type { ControlStatus, ProxyInfo } from '../../protocol/api.ts';
 import { version } from '../../protocol/version.ts';
 import type { Context } from '../context.ts';
+import { CliError } from '../errors.ts';
+import { isData, outputOption, writeData } from '../output.ts';
 import { renderWarning } from '../render/error.ts';
+import { renderTable } from '../render/table.ts';
 
-/** Minor versions apart; infinite across major versions. */
-function skew(a: string, b: string): number {
-  const [majorA, minorA] = a.split('.').map(Number);
-  const [majorB, minorB] = b.split('.').map(Number);
-  return majorA === majorB ? Math.abs((minorA ?? 0) - (minorB ?? 0)) : Number.POSITIVE_INFINITY;
+type Skew = 'none' | 'patch' | 'minor' | 'major';
+
+export interface Versions {
+  control: string;
+  proxies: { version: string; count: number }[];
 }
 
-async function serverVersion(context: Context): Promise<string> {
-  const { controlApi } = await import('../control-api.ts');
-  const api = await controlApi(await context.kube());
-  return (await api.get<ControlStatus>('/v1/status')).version;
+/** The first part in which two versions differ. */
+export function skewOf(a: string, b: string): Skew {
+  const [one, two] = [a.split('.'), b.split('.')];
+  if (one[0] !== two[0]) return 'major';
+  if (one[1] !== two[1]) return 'minor';
+  return a === b ? 'none' : 'patch';
 }
 
-/** Rejects after this many milliseconds. */
-function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no answer within ${milliseconds / 1000} s`)), milliseconds);
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
+/** One minor version apart is what an upgrade passes through. */
+export function tooFar(a: string, b: string): boolean {
+  const minor = (text: string): number => Number(text.split('.')[1] ?? 0);
+  const skew = skewOf(a, b);
+  return skew === 'major' || (skew === 'minor' && Math.abs(minor(a) - minor(b)) > 1);
+}
+
+/** Of the control plane and the proxies. @throws CliError where it does not answer */
+export async function askVersions(context: Context): Promise<Versions> {
+  const { openControl } = await import('../control-api.ts');
+  const api = await openControl(context);
+  const [{ version: control }, answers] = await Promise.all([
+    api.get<ControlStatus>('/v1/status'),
+    api.each<{ proxies: ProxyInfo[] }>('/v1/proxies'),
+  ]);
+  const counts = new Map<string, number>();
+  for (const proxy of answers.flatMap(({ proxies }) => proxies)) {
+    counts.set(proxy.version, (counts.get(proxy.version) ?? 0) + 1);
+  }
+  return { control, proxies: [...counts].sort().map(([one, count]) => ({ version: one, count })) };
 }
 
 export function register(program: Command, context: Context): void {
   program
     .command('version')
-    .description('Show the version of the CLI and of the control plane')
-    .option('--client', 'of the CLI only')
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'))
+    .description('Show the version of the command line, the control plane and the proxies')
+    .option('--client', 'of the command line only')
+    .addOption(outputOption(['table', 'short', 'json', 'yaml']))
     .addHelpText('after', '\nExamples:\n  mesh version\n  mesh version --client\n  mesh version -o json')
-    .action(async (options: { client?: boolean; output: string }) => {
+    .action(async ({ client, output }: { client?: boolean; output: string }) => {
       const { io } = context;
-      let server: string | null = null;
-      let problem: string | undefined;
-      if (!options.client) {
-        try {
-          server = await within(3000, serverVersion(context));
-        } catch (error) {
-          problem = error instanceof Error ? error.message : String(error);
-        }
+      let found: Versions | undefined;
+      let problem: unknown;
+      if (!client) {
+        found = await askVersions(context).catch((error: unknown) => {
+          context.signal.throwIfAborted();
+          problem = error;
+          return undefined;
+        });
       }
-      if (options.output === 'json') {
-        const known = options.client ? {} : { server, skew: server === null ? null : server !== version };
-        io.write(`${JSON.stringify({ client: version, ...known })}\n`);
-      } else {
+      const control = found?.control ?? null;
+      const skew = control === null ? null : skewOf(version, control);
+      if (isData(output)) {
+        const known = client ? {} : { control_plane: control, skew, proxies: found?.proxies ?? [] };
+        await writeData(io, output, { client: version, ...known });
+      } else if (output === 'short') {
+        io.write(client ? `${version}\n` : `${version}\n${control ?? 'unavailable'}\n`);
+      } else if (client) {
         io.write(`client ${version}\n`);
-        if (!options.client) io.write(`server ${server ?? 'unavailable'}\n`);
+      } else {
+        const proxies = (found?.proxies ?? []).map((one) => [
+          `proxies(${one.count})`,
+          one.version,
+          skewOf(version, one.version),
+        ]);
+        io.write(
+          renderTable(
+            ['COMPONENT', 'VERSION', 'SKEW'],
+            [['client', version, ''], ['control-plane', control ?? 'unavailable', skew ?? ''], ...proxies],
+          ),
+        );
       }
-      if (problem !== undefined) io.note(`server unavailable: ${problem}`);
-      if (server !== null && skew(version, server) > 1) {
-        renderWarning(io, `CLI ${version} and control plane ${server} are more than one minor version apart`);
+      if (problem !== undefined) {
+        const fix = problem instanceof CliError ? ` (${problem.fix})` : '';
+        renderWarning(io, `${problem instanceof Error ? problem.message : String(problem)}${fix}`);
       }
+      if (control !== null && tooFar(version, control)) {
+        renderWarning(
+          io,
+          `Command line ${version} and control plane ${control} are more than one minor version apart; upgrade the older`,
+        );
+      }
+      if (control !== null) io.hint('Next: mesh check');
     });
 }

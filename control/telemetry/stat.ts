@@ -59,7 +59,7 @@ function isPeer(series: Series, reference: Reference): boolean {
 
 export function stat(collector: Collector, cluster: Cluster, query: StatQuery, now = Date.now()): StatResponse {
   const windowMs = (query.window ?? 60) * 1000;
-  const kinds: readonly string[] = query.kind === 'all' ? [...workloadKinds, 'service'] : [query.kind];
+  const kinds: readonly string[] = query.kind === 'all' ? [...workloadKinds, 'pod', 'service'] : [query.kind];
   const to = query.to === undefined ? undefined : parseReference(query.to);
   const from = query.from === undefined ? undefined : parseReference(query.from);
   const found = kinds.map((kind) => ({ kind, rows: rowsOf(cluster, kind, query) }));
@@ -129,6 +129,8 @@ function rowsOf(cluster: Cluster, kind: string, query: StatQuery): Map<string, R
     if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') continue;
     const namespace = pod.metadata.namespace!;
     const workload = workloadOf(pod);
+    // Of all, a pod that belongs to a workload is in its workload's row.
+    if (kind === 'pod' && query.kind === 'all' && workload.kind !== 'pod') continue;
     if (kind === 'pod') add(namespace, pod.metadata.name!, pod);
     else if (kind === 'namespace') add('', namespace, pod);
     else if (workload.kind === kind) add(namespace, workload.name, pod);

@@ -290,6 +290,12 @@ describe.skipIf(limited)('the local mesh without root', () => {
     const owner = ['-o', String(ids.first + 2101), '-g', String(ids.first + 2101)];
     await execa('install', ['-d', '-m', '700', ...owner, folder]);
     await execa('install', ['-m', '600', ...owner, '/dev/null', join(folder, 'file')]);
+    // Those of root are not its user namespace's either.
+    const foreign = join(state(), 'volumes/foreign');
+    mkdirSync(foreign, { mode: 0o700 });
+    writeFileSync(join(foreign, 'file'), '');
+    await expect(mesh(['uninstall', '--yes', '--force'])).rejects.toThrow('not-removed');
+    rmSync(foreign, { recursive: true });
     await mesh(['uninstall', '--yes', '--force']);
     await until('no process is left', () => processes().length === 0, 5);
     expect(existsSync(state())).toBe(false);

@@ -1,0 +1,77 @@
+/** What a check is, and what it may ask. */
+import type { KubeClient } from '../../kube/client.ts';
+import type { KubeObject } from '../../kube/types.ts';
+import type { ControlStatus, ProxyInfo } from '../../protocol/api.ts';
+
+export interface CheckContext {
+  kube(): Promise<KubeClient>;
+  /** Of every ready replica, with the clock of this machine (ms) half-way between question and answer. */
+  status(): Promise<{ status: ControlStatus; askedAt: number }[]>;
+  /** Proxies connected to any replica. */
+  proxies(): Promise<ProxyInfo[]>;
+  /** Pods with a proxy that run or shall run, in the namespace asked for or in all. */
+  meshedPods(): Promise<KubeObject[]>;
+  namespaces(): Promise<KubeObject[]>;
+  /** Of -n: the data plane to look at; undefined for all. */
+  namespace: string | undefined;
+  now(): Date;
+}
+
+export interface Check {
+  /** Anchor of docs/checks.md. */
+  id: string;
+  description: string;
+  fix: string;
+  /** When it fails, the rest of its category and what needs the category is skipped. */
+  fatal?: true;
+  /** Passes by itself once what is starting has started; nothing else is waited for. */
+  retryable?: true;
+  /** Resolves when all is well, with what is worth knowing. @throws CheckWarning, or Error saying what is wrong */
+  run(context: CheckContext): Promise<string | undefined>;
+}
+
+export interface Category {
+  name: string;
+  /** Categories without which this one has nothing to look at. */
+  needs?: string[];
+  checks: Check[];
+}
+
+/** What a check throws for `warning`: it does not fail the run. */
+export class CheckWarning extends Error {}
+
+/** What a check throws where the cause has a fix of its own. */
+export class CheckError extends Error {
+  readonly fix: string | undefined;
+
+  constructor(message: string, fix: string | undefined) {
+    super(message);
+    this.fix = fix;
+  }
+}
+
+/** @throws Error with `why` */
+export function need(ok: unknown, why: string): asserts ok {
+  if (!ok) throw new Error(why);
+}
+
+const shown = 5;
+
+/** A sentence and the objects it is about, one a line; many are counted. */
+export function listed(sentence: string, objects: readonly string[]): string {
+  const more = objects.length > shown ? [`* and ${objects.length - shown} more`] : [];
+  return [`${sentence}:`, ...objects.slice(0, shown).map((one) => `* ${one}`), ...more].join('\n');
+}
+
+export const podName = (pod: KubeObject): string => `${pod.metadata.namespace}/${pod.metadata.name}`;
+
+const day = 86_400_000;
+const hour = 3_600_000;
+
+/** `2036-11-22, 3650 days` */
+export function until(time: string, now: number): string {
+  const left = Date.parse(time) - now;
+  return `${time.slice(0, 10)}, ${left < 2 * day ? `${Math.floor(left / hour)} hours` : `${Math.floor(left / day)} days`}`;
+}
+
+export const days = (count: number): number => count * day;
