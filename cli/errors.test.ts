@@ -2,9 +2,10 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { resources } from '../kube/resources.ts';
+import { workloadAnnotation } from '../protocol/names.ts';
 import { connectKube } from './connect.ts';
 import { docsBase, type ErrorCode, errorTable, isErrorCode } from './errors.ts';
-import { controlPod, pod, TestCluster } from './test-cluster.ts';
+import { controlPod, pod, TestCluster, withInjector } from './test-cluster.ts';
 import { expectGolden, type RunOptions, runMesh, transcript } from './test-screen.ts';
 
 let cluster: TestCluster;
@@ -116,6 +117,26 @@ const cases: Partial<Record<ErrorCode, Case>> = {
       const { kube } = context;
       context.kube = async () => Object.assign(await kube(), { version: async () => ({ gitVersion: 'v1.28.3' }) });
     },
+  },
+  'injector-unreachable': { prepare: () => cluster.runControllers(), args: () => ['install', '--wait', '1s'] },
+  'restart-timeout': {
+    prepare: async () => {
+      cluster.runControllers();
+      await installed();
+      cluster.control.set('/v1/stat', { status: 200, body: { rows: [] } });
+      const template = { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'main', image: 'a' }] } };
+      await cluster.create(
+        {
+          apiVersion: 'apps/v1',
+          kind: 'Deployment',
+          metadata: { name: 'web', namespace: 'default' },
+          spec: { selector: { matchLabels: { app: 'web' } }, template },
+        },
+        pod('default', 'web-1', { 'mesh.dev/proxy': 'enabled' }, true, { [workloadAnnotation]: 'deployment/web' }),
+      );
+    },
+    args: () => ['upgrade', '--restart-workloads', '--wait', '1s'],
+    change: withInjector,
   },
   'local-mesh-not-running': { args: stat, local: true },
   'image-of-cluster': { args: () => ['image', 'list'] },

@@ -11,7 +11,7 @@ import { docsBase } from './errors.ts';
 import { fakeTerminal } from './fake-terminal.ts';
 import { topics } from './help-topics.ts';
 import { buildProgram } from './program.ts';
-import { pod, TestCluster } from './test-cluster.ts';
+import { pod, TestCluster, withInjector } from './test-cluster.ts';
 import { expectGolden, type RunOptions, runMesh, transcript } from './test-screen.ts';
 
 const now = new Date('2026-06-01T12:00:00Z');
@@ -322,10 +322,11 @@ describe('what changes things', () => {
     const fresh = await TestCluster.start();
     try {
       fresh.runControllers();
+      const reached = { ...options, change: withInjector };
       const more = form === 'quiet' ? ['-q'] : form === 'verbose' ? ['-v'] : [];
       if (form === 'pipe') await screen('install/dry-run', ['install', '--dry-run'], options, fresh);
-      await screen(`install/${form}`, ['install', ...more], options, fresh);
-      await screen(`install/${form}-again`, ['install', ...more], options, fresh);
+      await screen(`install/${form}`, ['install', ...more], reached, fresh);
+      await screen(`install/${form}-again`, ['install', ...more], reached, fresh);
       if (form === 'pipe') {
         await screen('uninstall/unasked', ['uninstall'], options, fresh);
         await screen('uninstall/dry-run', ['uninstall', '--dry-run'], options, fresh);

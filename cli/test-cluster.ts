@@ -9,9 +9,10 @@ import { resources } from '../kube/resources.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { ApiServer } from '../local/api/server.ts';
 import type { Objects } from '../local/objects.ts';
-import { controlName, controlNamespace, defaultTrustDomain, webhookName } from '../protocol/names.ts';
+import { controlName, controlNamespace, defaultTrustDomain, proxyContainer, webhookName } from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
 import { renderInstall } from '../templates/index.ts';
+import type { Context } from './context.ts';
 
 /** What the control plane answers to a path without its query. */
 type Answer = { status: number; body: unknown } | 'hang' | 'refuse';
@@ -133,6 +134,20 @@ export class TestCluster {
       ...{ observedGeneration: metadata.generation, replicas: 1, updatedReplicas: 1, availableReplicas: ready },
     }));
   }
+}
+
+/** Lets the API server reach an injector: pods come back from a dry run as it would make them. */
+export function withInjector(context: Pick<Context, 'kube'>): void {
+  const connect = context.kube;
+  context.kube = async () => {
+    const kube = await connect();
+    const ask = kube.create.bind(kube);
+    const create: typeof kube.create = (type, object, options) =>
+      options?.dryRun && object.kind === 'Pod'
+        ? Promise.resolve({ ...object, spec: { ...object.spec, initContainers: [{ name: proxyContainer }] } })
+        : ask(type, object, options);
+    return Object.assign(kube, { create });
+  };
 }
 
 export function controlPod(ready: boolean): KubeObject {

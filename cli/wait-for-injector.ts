@@ -39,7 +39,7 @@ export async function waitForInjector(kube: KubeClient, timeoutMs: number, signa
       throw new CliError({
         code: 'injector-unreachable',
         message: `The API server of "${kube.name}" does not reach the injector: service ${controlName} in namespace ${controlNamespace}, port 443, port ${injectorPort} of its pods`,
-        fix: `Let the API server through to port ${injectorPort} of the nodes' pods (a firewall, a network policy), and read \`mesh logs control\`.`,
+        fix: `Let the API server through to port ${injectorPort} of the nodes' pods (a firewall, a network policy), and read \`mesh logs -n ${controlNamespace} deploy/${controlName}\`.`,
       });
     }
     await delay(200, undefined, { signal });
