@@ -66,7 +66,7 @@ describe('the documentation', () => {
       (name) => name !== 'HOME' && name !== 'UPDATE_GOLDEN',
     );
     expect(names).toEqual(expect.arrayContaining(['MESH_HOME', 'MESH_NAMESPACE', 'NO_COLOR', 'LC_ALL', 'CI']));
-    const text = readFileSync(join(root, 'docs/cli.md'), 'utf8').split('\n## Environment\n')[1]!.split('\n## ')[0]!;
+    const text = readFileSync(join(root, 'docs/configuration.md'), 'utf8').split('\n## The command line\n')[1]!;
     for (const name of names) {
       expect(text).toContain(name);
       expect(topics.environment).toContain(name);

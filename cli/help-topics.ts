@@ -24,7 +24,8 @@ A flag wins over the environment, the environment over the default.
   XDG_RUNTIME_DIR        without MESH_HOME and root: its running parts are in mesh/ there
   MESH_NODE              Node binary that runs the command line
   NO_COLOR               no colour where set
-  FORCE_COLOR            colour also where the output is no terminal; also CLICOLOR_FORCE
+  FORCE_COLOR            colour also where the output is no terminal
+  CLICOLOR_FORCE         the same
   TERM                   "dumb" means no colour, no spinner
   LC_ALL, LC_CTYPE, LANG marks in ASCII where the first that is set does not name UTF-8
   CI                     one line per step in place of a spinner

@@ -44,7 +44,7 @@ function ended(terminated: Json): string {
   return last === '' ? `ended with ${why}` : `ended with ${why}: ${last}`;
 }
 
-function containerTrouble(pod: string, status: Json): Said | undefined {
+function containerTrouble({ name, namespace }: KubeObject['metadata'], status: Json): Said | undefined {
   const { waiting, terminated } = status.state ?? {};
   const where = `container ${status.name}`;
   const before = status.lastState?.terminated;
@@ -60,7 +60,7 @@ function containerTrouble(pod: string, status: Json): Said | undefined {
     case 'CrashLoopBackOff':
       return {
         message: `${where}: CrashLoopBackOff (${status.restartCount ?? 0} restarts)${before ? `: it ${ended(before)}` : ''}`,
-        fix: `Read \`mesh logs ${pod} -c ${status.name} --previous\`.`,
+        fix: `Read \`mesh logs ${name} -n ${namespace} -c ${status.name} --previous\`.`,
         ...(lastLine(before) === '' ? { silent: status.name } : {}),
       };
     case undefined:
@@ -82,7 +82,7 @@ function troubleOf({ metadata, status = {} }: KubeObject): Said {
   if (metadata.deletionTimestamp) return { message: 'it is being deleted' };
   const statuses: Json[] = [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])];
   for (const one of statuses) {
-    const found = containerTrouble(metadata.name!, one);
+    const found = containerTrouble(metadata, one);
     if (found) return found;
   }
   const unscheduled = (status.conditions ?? []).find(

@@ -338,6 +338,28 @@ describe('what changes things', () => {
     }
   });
 
+  it('an install with other options takes away what it does not have', async () => {
+    const fresh = await TestCluster.start();
+    const env = { HOME: fresh.home, KUBECONFIG: fresh.kubeconfig };
+    const budget = () => fresh.objects.get(resources.podDisruptionBudgets, 'mesh-control', 'mesh-system');
+    try {
+      fresh.runControllers();
+      expect(await runMesh(['install', '--ha'], { env })).toMatchObject({ code: 0 });
+      expect(budget()).toBeDefined();
+      const { out } = await runMesh(['install', '--dry-run'], { env });
+      expect(out).toContain('poddisruptionbudget.policy/mesh-control deleted (dry run)\n');
+      expect(budget()).toBeDefined();
+      expect(await runMesh(['install', '-v'], { env })).toMatchObject({
+        code: 0,
+        out: expect.stringContaining('is installed'),
+        err: expect.stringContaining('poddisruptionbudget.policy/mesh-control deleted\n'),
+      });
+      expect(budget()).toBeUndefined();
+    } finally {
+      await fresh.close();
+    }
+  });
+
   it('apply and delete', async () => {
     const file = join(cluster.home, 'maps.yaml');
     const map = (name: string): string =>

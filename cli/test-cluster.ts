@@ -129,10 +129,12 @@ export class TestCluster {
   }
 
   /** The Deployment of the control plane as its controller leaves it. */
-  rolledOut(ready = 1): Promise<unknown> {
-    return this.objects.updateStatus(resources.deployments, controlName, controlNamespace, (_, { metadata }) => ({
-      ...{ observedGeneration: metadata.generation, replicas: 1, updatedReplicas: 1, availableReplicas: ready },
-    }));
+  rolledOut(ready?: number): Promise<unknown> {
+    return this.objects.updateStatus(resources.deployments, controlName, controlNamespace, (_, { metadata, spec }) => {
+      const { replicas } = spec;
+      const counts = { replicas, updatedReplicas: replicas, availableReplicas: ready ?? replicas };
+      return { observedGeneration: metadata.generation, ...counts };
+    });
   }
 }
 

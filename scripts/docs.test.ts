@@ -39,8 +39,8 @@ describe('docs/configuration.md', () => {
         .map(([name]) => name!.replaceAll('`', ''))
         .sort();
     expect(listed('The init step')).toEqual(used('proxy/init.ts', /MESH_INIT_[A-Z_]+/g));
-    const topics = used('cli/help-topics.ts', /^ {2}(?:MESH|KUBECONFIG|NO_COLOR|FORCE_COLOR)[A-Z_]*/gm);
-    expect(listed('The command line')).toEqual(topics.map((name) => name.trim()).sort());
+    const topics = used('cli/help-topics.ts', /^ {2}[A-Z][A-Z_]+(?:, [A-Z_]+)*(?= )/gm);
+    expect(listed('The command line')).toEqual(topics.flatMap((names) => names.trim().split(', ')).sort());
   });
 });
 

@@ -41,8 +41,9 @@ const canCreate = (type: ResourceType, objects: KubeObject[]): Check => ({
 /** One check for each kind of object that an install applies. */
 function canCreateAll(): Check[] {
   const byKind = Object.groupBy(everyObject(), ({ kind }) => kind);
-  const types = Object.values(resources).filter(({ kind }) => byKind[kind]);
-  return types.map((type) => canCreate(type, byKind[type.kind]!));
+  return Object.entries(byKind).map(([kind, objects]) =>
+    canCreate(Object.values(resources).find((one) => one.kind === kind)!, objects!),
+  );
 }
 
 export function preInstallCluster(): Category {

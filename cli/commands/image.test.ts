@@ -2,9 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { fakeTerminal } from '../fake-terminal.ts';
-import { buildProgram } from '../program.ts';
-import { runProgram } from '../run.ts';
+import { runMesh } from '../test-screen.ts';
 
 describe('mesh image', () => {
   let home: string;
@@ -15,13 +13,10 @@ describe('mesh image', () => {
   });
   afterEach(() => rmSync(home, { recursive: true, force: true }));
 
-  async function mesh(args: string[], env: Record<string, string> = {}) {
-    const { io, out, err } = fakeTerminal({
+  const mesh = (args: string[], env: Record<string, string> = {}) =>
+    runMesh(['image', ...args], {
       env: { HOME: home, MESH_HOME: join(home, 'mesh'), LANG: 'C.UTF-8', ...env },
     });
-    const { program, context } = buildProgram(io, new AbortController().signal);
-    return { code: await runProgram(program, context, ['image', ...args]), out: out(), err: err() };
-  }
 
   /** A local mesh that does not run, with images. */
   function stopped(images: object[]): void {
@@ -47,6 +42,43 @@ describe('mesh image', () => {
       expect([code, err]).toEqual([0, '']);
       for (const name of ['load', 'list|ls', 'rm|remove']) expect(out).toContain(name);
     }
+  });
+
+  it('takes flags of every command before, between and behind its words', async () => {
+    stopped([image('b', ['docker.io/library/nginx:1.29'])]);
+    for (const words of [
+      ['-n', 'shop', 'image', 'list', '-o', 'json'],
+      ['image', '--no-color', 'ls', '-ojson'],
+      ['image', '-n', 'shop', '--output', 'json', 'list'],
+    ]) {
+      const { code, out, err } = await runMesh(words, {
+        env: { HOME: home, MESH_HOME: join(home, 'mesh') },
+      });
+      expect([code, err]).toEqual([0, '']);
+      expect(JSON.parse(out).items).toHaveLength(1);
+    }
+  });
+
+  it.each([
+    [
+      ['image', ''],
+      ['load', 'list', 'rm'],
+    ],
+    [
+      ['image', 'list', '-o', ''],
+      ['table', 'json', 'yaml'],
+    ],
+    [
+      ['image', 'load', '--'],
+      ['--name', '--help'],
+    ],
+    [
+      ['help', 'image', ''],
+      ['load', 'list', 'rm'],
+    ],
+  ])('completes %j', async (words, wanted) => {
+    const { out } = await runMesh(['__complete', '--', ...words]);
+    expect(out.split('\n')).toEqual(expect.arrayContaining(wanted));
   });
 
   it('suggests the nearest command, and that of flags', async () => {

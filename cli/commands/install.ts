@@ -17,7 +17,7 @@ interface Flags {
   trustDomain: string;
   image?: string;
   registry?: string;
-  imagePullSecret: string[];
+  imagePullSecret?: string[];
   ha?: boolean;
   controlEnv?: Record<string, string>;
 }
@@ -34,7 +34,7 @@ export function register(program: Command, context: Context): void {
     .option('--ha', 'three replicas of the control plane, on different nodes')
     .option('--image <reference>', `image of the mesh (default: ${imageRepository}:${version})`)
     .option('--registry <address>', 'registry and folder the image is pulled from, for example ghcr.io/acme')
-    .option('--image-pull-secret <name>', `secret in ${controlNamespace} to pull the image with (repeatable)`, list, [])
+    .option('--image-pull-secret <name>', `secret in ${controlNamespace} to pull the image with (repeatable)`, list)
     .option('--control-env <KEY=VALUE>', 'environment of the control plane (debugging; repeatable)', collect)
     .addHelpText(
       'after',
@@ -43,7 +43,7 @@ export function register(program: Command, context: Context): void {
     .action((flags: Flags) => install(flags, context));
 }
 
-function list(value: string, all: string[]): string[] {
+function list(value: string, all: string[] = []): string[] {
   return [...all, value];
 }
 
@@ -66,7 +66,7 @@ async function install(flags: Flags, context: Context): Promise<void> {
   const { io, globals } = context;
   const wait = parseDuration('--wait', flags.wait);
   const { renderInstall } = await import('../../templates/index.ts');
-  const { trustDomain, controlEnv = {}, imagePullSecret: imagePullSecrets, ha = false } = flags;
+  const { trustDomain, controlEnv = {}, imagePullSecret: imagePullSecrets = [], ha = false } = flags;
   const namespace = controlNamespace;
   const image = imageOf(flags);
   const objects = renderInstall({ image, version, namespace, trustDomain, ha, imagePullSecrets, controlEnv });
