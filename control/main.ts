@@ -13,6 +13,7 @@ import { Cluster, workloadOf } from './cluster/index.ts';
 import { readConfig } from './config.ts';
 import { DiscoveryServer } from './discovery/server.ts';
 import { Subscriptions } from './discovery/subscriptions.ts';
+import { drain } from './drain.ts';
 import { Authority } from './identity/authority.ts';
 import { makeOwnCertificate } from './identity/own-certificate.ts';
 import { IdentityServer } from './identity/server.ts';
@@ -28,7 +29,6 @@ import { Peers } from './telemetry/peers.ts';
 import { otherReplicas } from './telemetry/replicas.ts';
 
 const upkeepMs = 10_000;
-const drainMs = 5_000;
 
 function listen(server: Server, port: number, host?: string): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -104,12 +104,13 @@ async function main(): Promise<void> {
     },
     log,
   });
+  const others = otherReplicas(cluster, config.namespace, hostname());
   const peers = new Peers({
     own,
     trustBundle: () => authority.trustBundle,
     identity: formatSpiffeId({ ...config, serviceAccount: controlName }),
     serverName: `${controlName}.${config.namespace}.svc`,
-    addresses: otherReplicas(cluster, config.namespace, hostname()),
+    addresses: others,
     port: config.ports.peer,
     onReport: ({ reporter, report }) => collector.add(reporter, report),
     log,
@@ -117,7 +118,16 @@ async function main(): Promise<void> {
   });
   const webhook = new Webhook({ config, kube, cluster, own, log });
   Object.assign(running, { authority, identity, discovery, webhook });
-  const bundles = new TrustBundleKeeper(kube, cluster.namespaces, () => authority.trustBundle, log);
+  const refreshIdentity = async (): Promise<void> => {
+    const changed = await authority.refresh();
+    if (!changed && Date.now() <= own.renewAt.getTime()) return;
+    own = makeOwnCertificate(authority, config);
+    for (const part of [identity, discovery, webhook, peers]) part.renew(own);
+    discovery.refreshTrust();
+    bundles.refresh();
+  };
+  const bundle = () => authority.trustBundle;
+  const bundles = new TrustBundleKeeper(kube, cluster.namespaces, bundle, refreshIdentity, log);
   const api = createApiServer({
     cluster,
     collector,
@@ -148,17 +158,7 @@ async function main(): Promise<void> {
     }
   };
   const upkeep = async (): Promise<void> => {
-    let changed = false;
-    await attempt('identity', async () => {
-      changed = await authority.refresh();
-    });
-    await attempt('own certificate', async () => {
-      if (!changed && Date.now() <= own.renewAt.getTime()) return;
-      own = makeOwnCertificate(authority, config);
-      for (const part of [identity, discovery, webhook, peers]) part.renew(own);
-      discovery.refreshTrust();
-      bundles.refresh();
-    });
+    await attempt('identity', refreshIdentity);
     await attempt('webhook', async () => {
       if (await keepCaBundle(kube, authority.trustBundle)) waiting.delete('webhook');
     });
@@ -172,24 +172,31 @@ async function main(): Promise<void> {
   const timer = setInterval(() => void upkeep(), upkeepMs);
   log.info('control plane running');
 
-  const stop = (): void => {
+  const stop = async (): Promise<void> => {
     log.info('control plane stopping');
-    waiting.add('shutdown');
-    clearInterval(timer);
-    clearInterval(first);
-    discovery.drain();
-    bundles.stop();
-    stopFollowing();
-    subscriptions.stop();
-    peers.stop();
-    for (const server of [identity.server, webhook.server, api]) server.close();
+    await drain({
+      notReady: () => waiting.add('shutdown'),
+      elsewhere: () => others().length > 0,
+      close: async () => {
+        clearInterval(timer);
+        clearInterval(first);
+        discovery.drain();
+        bundles.stop();
+        stopFollowing();
+        subscriptions.stop();
+        peers.stop();
+        const servers = [discovery.server, peers.server, identity.server, webhook.server, api, admin];
+        const closed = servers.map((server) => new Promise((resolve) => server.once('close', resolve)));
+        for (const server of [identity.server, webhook.server, api, admin]) server.close();
+        admin.closeAllConnections();
+        await Promise.all(closed);
+      },
+    });
     kube.close();
-    setTimeout(() => process.exit(0), drainMs).unref();
-    admin.close(() => process.exit(0));
-    admin.closeAllConnections();
+    process.exit(0);
   };
-  process.once('SIGTERM', stop);
-  process.once('SIGINT', stop);
+  process.once('SIGTERM', () => void stop());
+  process.once('SIGINT', () => void stop());
 }
 
 main().catch((error: Error) => {

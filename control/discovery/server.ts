@@ -8,14 +8,13 @@ import {
   maxMessageBytes,
   type ProxyMessage,
   parseAddress,
-  type Target,
 } from '../../protocol/discovery.ts';
 import { type Identity, parseSpiffeId } from '../../protocol/identity.ts';
 import type { TelemetryReport } from '../../protocol/telemetry.ts';
 import type { OwnCertificate } from '../identity/own-certificate.ts';
 import type { Log } from '../log.ts';
 import { checkReport } from '../telemetry/report.ts';
-import type { Subscriptions } from './subscriptions.ts';
+import type { Line, Subscriptions } from './subscriptions.ts';
 
 /** Bytes a proxy may be behind before only the newest state of each target is kept for it. */
 const maxBehind = 1 << 20;
@@ -156,7 +155,7 @@ class Connection {
   readonly #options: DiscoveryOptions;
   readonly #subscriptions = new Map<Address, () => void>();
   /** Newest state of targets that could not be sent yet. */
-  readonly #behind = new Map<Address, Target>();
+  readonly #behind = new Map<Address, Line>();
   #policy = '';
   #trust = '';
   #rest: string = '';
@@ -199,21 +198,25 @@ class Connection {
   }
 
   #send(message: ControlMessage): void {
-    if (this.#stream.destroyed || this.#stream.closed || this.#stream.writableEnded) return;
-    if (this.#stream.writableLength > maxUnread) return this.#refuse('it does not read what it is sent');
-    this.#stream.write(`${JSON.stringify(message)}\n`);
+    this.#write(`${JSON.stringify(message)}\n`);
   }
 
-  #sendTarget(target: Target): void {
-    if (this.#stream.writableLength > maxBehind) this.#behind.set(target.address, target);
-    else this.#send({ type: 'target', target });
+  #write(line: string | Line): void {
+    if (this.#stream.destroyed || this.#stream.closed || this.#stream.writableEnded) return;
+    if (this.#stream.writableLength > maxUnread) return this.#refuse('it does not read what it is sent');
+    this.#stream.write(line);
+  }
+
+  #sendTarget(address: Address, line: Line): void {
+    if (this.#stream.writableLength > maxBehind) this.#behind.set(address, line);
+    else this.#write(line);
   }
 
   #catchUp(): void {
-    for (const [address, target] of this.#behind) {
+    for (const [address, line] of this.#behind) {
       if (this.#stream.writableLength > maxBehind) return;
       this.#behind.delete(address);
-      if (this.#subscriptions.has(address)) this.#send({ type: 'target', target });
+      if (this.#subscriptions.has(address)) this.#write(line);
     }
   }
 
@@ -264,7 +267,7 @@ class Connection {
         if (this.#subscriptions.size >= maxSubscriptions) return this.#refuse('too many subscriptions');
         this.#subscriptions.set(
           message.address,
-          this.#options.subscriptions.subscribe(message.address, (target) => this.#sendTarget(target)),
+          this.#options.subscriptions.subscribe(message.address, (line) => this.#sendTarget(message.address, line)),
         );
         return;
       case 'unsubscribe':

@@ -1,16 +1,19 @@
 /** Who asked for which address, and what it was told: a change is worked out once and sent only where it differs. */
-import { type Address, parseAddress, type Target } from '../../protocol/discovery.ts';
+import { type Address, type ControlMessage, parseAddress } from '../../protocol/discovery.ts';
 import type { Cluster } from '../cluster/index.ts';
 import { type Found, findTarget } from './target.ts';
 
 /** Changes that come together are answered together. */
 const gatherMs = 20;
 
+/** A target as it goes to each of its subscribers: the line of the protocol, made once for all. */
+export type Line = Buffer;
+
 interface Entry {
   found: Found;
   text: string;
-  target: Target;
-  subscribers: Set<(target: Target) => void>;
+  line: Line;
+  subscribers: Set<(line: Line) => void>;
 }
 
 export class Subscriptions {
@@ -45,21 +48,21 @@ export class Subscriptions {
   }
 
   /** Tells the present state at once and every change after it; returns the way to stop. */
-  subscribe(address: Address, listener: (target: Target) => void): () => void {
+  subscribe(address: Address, listener: (line: Line) => void): () => void {
     let entry = this.#entries.get(address);
     if (!entry) {
       const found = findTarget(this.#cluster, address, this.#trustDomain);
       entry = {
         found,
         text: JSON.stringify(found.target),
-        target: { ...found.target, version: ++this.#version },
+        line: lineOf(found, ++this.#version),
         subscribers: new Set(),
       };
       this.#entries.set(address, entry);
       this.#index(address, found);
     }
     entry.subscribers.add(listener);
-    listener(entry.target);
+    listener(entry.line);
     return () => {
       entry.subscribers.delete(listener);
       if (entry.subscribers.size === 0 && this.#entries.get(address) === entry) {
@@ -100,8 +103,8 @@ export class Subscriptions {
       entry.found = found;
       if (text === entry.text) continue;
       entry.text = text;
-      entry.target = { ...found.target, version: ++this.#version };
-      for (const listener of entry.subscribers) listener(entry.target);
+      entry.line = lineOf(found, ++this.#version);
+      for (const listener of entry.subscribers) listener(entry.line);
     }
     this.#dirty.clear();
   }
@@ -110,6 +113,12 @@ export class Subscriptions {
     add(this.#byIp, parseAddress(address)?.ip, address);
     add(this.#byService, found.service, address);
   }
+}
+
+function lineOf({ target }: Found, version: number): Line {
+  return Buffer.from(
+    `${JSON.stringify({ type: 'target', target: { ...target, version } } satisfies ControlMessage)}\n`,
+  );
 }
 
 function add(index: Map<string, Set<Address>>, key: string | undefined, address: Address): void {

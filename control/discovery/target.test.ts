@@ -120,8 +120,9 @@ test('subscribers hear of a change once, and of nothing else', async () => {
   const subscriptions = new Subscriptions(cluster, 'cluster.local');
   const ofService: Target[] = [];
   const ofPod: Target[] = [];
-  const stop = subscriptions.subscribe('10.96.0.7:80' as Address, (target) => ofService.push(target));
-  subscriptions.subscribe('10.244.0.2:8080' as Address, (target) => ofPod.push(target));
+  const read = (line: Buffer): Target => JSON.parse(line.toString()).target;
+  const stop = subscriptions.subscribe('10.96.0.7:80' as Address, (line) => ofService.push(read(line)));
+  subscriptions.subscribe('10.244.0.2:8080' as Address, (line) => ofPod.push(read(line)));
   kube.put(resources.endpointSlices, slice([['10.244.0.3'], ['10.244.0.2']]));
   kube.put(resources.services, service('10.96.0.7', { appProtocol: 'http' }));
   await until(() => ofService.length > 1 && ofPod.length > 1, 'the new protocol');

@@ -55,6 +55,7 @@ export class Authority {
   #roots: X509Certificate[] = [];
   /** What was last said of a source that cannot be used. */
   #told = '';
+  #refreshing: Promise<boolean> | undefined;
 
   private constructor(options: AuthorityOptions) {
     this.#options = options;
@@ -90,7 +91,14 @@ export class Authority {
    * Follows the Secrets, and replaces the own issuer where half its life is over. True where the issuer or the roots
    * are others than before. Safe to call at any time, by any replica.
    */
-  async refresh(): Promise<boolean> {
+  refresh(): Promise<boolean> {
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  async #refresh(): Promise<boolean> {
     const before = this.#signing && this.issuer.pem + this.trustBundle;
     await this.#load();
     await this.#rotate();

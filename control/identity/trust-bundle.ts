@@ -1,4 +1,7 @@
-/** Keeps ConfigMap `mesh-trust-bundle` in every namespace, and puts it right where it was changed. */
+/**
+ * Keeps ConfigMap `mesh-trust-bundle` in every namespace, and puts it right where it was changed. Another replica may
+ * know newer roots than this one: before a map that is there is changed, the roots are read anew.
+ */
 import { type Informer, type KubeClient, KubeError } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
@@ -13,12 +16,14 @@ export class TrustBundleKeeper {
   readonly #namespaces: Informer;
   readonly #maps: Informer;
   readonly #bundle: () => string;
+  readonly #renew: () => Promise<void>;
   readonly #timers = new Set<NodeJS.Timeout>();
 
-  constructor(kube: KubeClient, namespaces: Informer, bundle: () => string, log: Log) {
+  constructor(kube: KubeClient, namespaces: Informer, bundle: () => string, renew: () => Promise<void>, log: Log) {
     this.#kube = kube;
     this.#log = log;
     this.#bundle = bundle;
+    this.#renew = renew;
     this.#namespaces = namespaces;
     this.#maps = kube.informer(resources.configMaps, { fieldSelector: `metadata.name=${trustBundleConfigMap}` });
   }
@@ -44,15 +49,17 @@ export class TrustBundleKeeper {
     const namespace = this.#namespaces.get(undefined, name);
     if (!namespace || namespace.metadata.deletionTimestamp) return;
     const stored = this.#maps.get(name, trustBundleConfigMap);
-    const data = { 'ca.crt': this.#bundle() };
-    if (stored?.data?.['ca.crt'] === data['ca.crt']) return;
-    const object: KubeObject = {
-      apiVersion: 'v1',
-      kind: 'ConfigMap',
-      metadata: { name: trustBundleConfigMap, namespace: name, labels: { 'mesh.dev/part-of': 'mesh' } },
-      data,
-    };
+    if (stored?.data?.['ca.crt'] === this.#bundle()) return;
     try {
+      if (stored) await this.#renew();
+      const data = { 'ca.crt': this.#bundle() };
+      if (stored?.data?.['ca.crt'] === data['ca.crt']) return;
+      const object: KubeObject = {
+        apiVersion: 'v1',
+        kind: 'ConfigMap',
+        metadata: { name: trustBundleConfigMap, namespace: name, labels: { 'mesh.dev/part-of': 'mesh' } },
+        data,
+      };
       if (stored) await this.#kube.replace(resources.configMaps, { ...structuredClone(stored), data });
       else await this.#kube.create(resources.configMaps, object);
     } catch (error) {

@@ -189,7 +189,13 @@ test('the webhook configuration is given the roots', async () => {
 
 test('every namespace has the trust bundle, also a new one and one where it was changed', async () => {
   const { kube, cluster, authority } = await shop();
-  const keeper = new TrustBundleKeeper(kube, cluster.namespaces, () => authority.trustBundle, log);
+  const keeper = new TrustBundleKeeper(
+    kube,
+    cluster.namespaces,
+    () => authority.trustBundle,
+    async () => void (await authority.refresh()),
+    log,
+  );
   await keeper.start();
   const maps = kube.informer(resources.configMaps);
   const has = (namespace: string) => maps.get(namespace, 'mesh-trust-bundle')?.data['ca.crt'] === authority.trustBundle;

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import { createPatch } from 'rfc6902';
 import { injectPod } from '../../inject/index.ts';
-import type { KubeClient } from '../../kube/client.ts';
+import { type KubeClient, KubeError } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 import type { Json, KubeObject } from '../../kube/types.ts';
 import { webhookName } from '../../protocol/names.ts';
@@ -133,6 +133,12 @@ export async function keepCaBundle(kube: KubeClient, bundle: string): Promise<bo
   if (!stale) return true;
   const next = structuredClone(configuration);
   for (const webhook of next.webhooks) webhook.clientConfig.caBundle = wanted;
-  await kube.replace(resources.mutatingWebhooks, next);
+  try {
+    await kube.replace(resources.mutatingWebhooks, next);
+  } catch (error) {
+    // Another replica was quicker: looked at again with the next round.
+    if (error instanceof KubeError && error.status === 409) return false;
+    throw error;
+  }
   return true;
 }
