@@ -344,12 +344,12 @@ describe('what changes things', () => {
     const budget = () => fresh.objects.get(resources.podDisruptionBudgets, 'mesh-control', 'mesh-system');
     try {
       fresh.runControllers();
-      expect(await runMesh(['install', '--ha'], { env })).toMatchObject({ code: 0 });
+      expect(await runMesh(['install', '--ha'], { env, change: withInjector })).toMatchObject({ code: 0 });
       expect(budget()).toBeDefined();
       const { out } = await runMesh(['install', '--dry-run'], { env });
       expect(out).toContain('poddisruptionbudget.policy/mesh-control deleted (dry run)\n');
       expect(budget()).toBeDefined();
-      expect(await runMesh(['install', '-v'], { env })).toMatchObject({
+      expect(await runMesh(['install', '-v'], { env, change: withInjector })).toMatchObject({
         code: 0,
         out: expect.stringContaining('is installed'),
         err: expect.stringContaining('poddisruptionbudget.policy/mesh-control deleted\n'),
