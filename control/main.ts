@@ -42,7 +42,7 @@ async function main(): Promise<void> {
   const log = createLog(config.logLevel);
   const started = new Date();
   const waiting = new Set(['objects of the cluster', 'identity', 'webhook']);
-  const kube = createInClusterClient(process.env);
+  const kube = createInClusterClient(process.env, (why) => log.warn('waiting for Kubernetes', { why }));
   const cluster = new Cluster(kube);
   const collector = new Collector();
   const subscriptions = new Subscriptions(cluster, config.trustDomain);

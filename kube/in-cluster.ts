@@ -6,14 +6,18 @@ import { RestClient } from './rest-client.ts';
 
 const folder = '/var/run/secrets/kubernetes.io/serviceaccount';
 
-/** @throws where this is no pod, or its service account is not mounted */
-export function createInClusterClient(env: NodeJS.ProcessEnv): KubeClient {
+/**
+ * `onTrouble` hears of watches that do not get on.
+ * @throws where this is no pod, or its service account is not mounted
+ */
+export function createInClusterClient(env: NodeJS.ProcessEnv, onTrouble: (why: string) => void): KubeClient {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = env;
   if (!host || !port)
     throw new Error('not in a cluster: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set');
   return new RestClient({
     name: 'in-cluster',
     local: false,
+    onTrouble,
     namespace: readFileSync(`${folder}/namespace`, 'utf8').trim(),
     endpoint: {
       server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,

@@ -65,10 +65,11 @@ class Api {
   }
 }
 
-async function start(idleMs?: number): Promise<{ api: Api; events: string[]; seen: (event: string) => Promise<void> }> {
+async function start(idleMs?: number) {
   const api = new Api();
   const transport = new Transport({ server: await api.start(), headers: async () => ({}), timeoutMs: 5_000 });
-  const informer = new ListWatch(transport, resources.pods, {}, idleMs);
+  const troubles: string[] = [];
+  const informer = new ListWatch(transport, resources.pods, {}, (why) => troubles.push(why), idleMs);
   const events: string[] = [];
   const waiting = new Map<string, () => void>();
   informer.on(({ type, object }) => {
@@ -82,7 +83,7 @@ async function start(idleMs?: number): Promise<{ api: Api; events: string[]; see
   });
   const seen = (event: string) =>
     events.includes(event) ? Promise.resolve() : new Promise<void>((resolve) => waiting.set(event, resolve));
-  return { api, events, seen };
+  return { api, events, seen, troubles };
 }
 
 describe('a live copy', () => {
@@ -99,6 +100,18 @@ describe('a live copy', () => {
     second.send('MODIFIED', pod('a', '12'));
     await seen('MODIFIED a@12');
     expect(events).toEqual(['ADDED a@9', 'ADDED b@11', 'MODIFIED a@12']);
+  });
+
+  it('says why it does not get on, when that happens again', async () => {
+    const { api, seen, troubles } = await start();
+    for (let tries = 0; tries < 2; tries++) {
+      const { response } = await api.next();
+      const status = { kind: 'Status', reason: 'Forbidden', message: 'pods is forbidden', code: 403 };
+      response.writeHead(403, { 'content-type': 'application/json' }).end(JSON.stringify(status));
+    }
+    await api.list('10', pod('a', '9'));
+    await seen('ADDED a@9');
+    expect(troubles).toEqual(['pods cannot be followed: pods is forbidden']);
   });
 
   it('goes on after a watch whose time is up', async () => {

@@ -18,13 +18,22 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
   readonly #objects = new Map<string, T>();
   readonly #listeners: ((event: WatchEvent<T>) => void)[] = [];
   readonly #abort = new AbortController();
+  readonly #onTrouble: (why: string) => void;
   readonly #silentMs: number;
   readonly synced: Promise<void>;
   #version = '';
   #failures = 0;
   #firstList: () => void = () => {};
 
-  constructor(transport: Transport, type: ResourceType, options: ListOptions, silentLimitMs = silentMs) {
+  /** `onTrouble` hears why it does not get on, as long as it does not. */
+  constructor(
+    transport: Transport,
+    type: ResourceType,
+    options: ListOptions,
+    onTrouble: (why: string) => void,
+    silentLimitMs = silentMs,
+  ) {
+    this.#onTrouble = onTrouble;
     this.#silentMs = silentLimitMs;
     this.#transport = transport;
     this.#type = type;
@@ -67,6 +76,8 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
           this.#version = '';
           continue;
         }
+        // One cut watch is nothing; what fails again needs somebody.
+        if (this.#failures > 0) this.#onTrouble(`${this.#type.plural} cannot be followed: ${(error as Error).message}`);
         const wait = Math.min(firstRetryMs * 2 ** this.#failures++, lastRetryMs) * (0.5 + Math.random());
         await new Promise((resolve) => setTimeout(resolve, wait));
       }

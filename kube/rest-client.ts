@@ -15,6 +15,8 @@ export interface RestClientOptions {
   name: string;
   namespace: string;
   local: boolean;
+  /** Hears of informers that do not get on. */
+  onTrouble?: (why: string) => void;
 }
 
 export class RestClient implements KubeClient {
@@ -24,11 +26,13 @@ export class RestClient implements KubeClient {
   readonly #transport: Transport;
   readonly #discovered = new Map<string, Promise<ResourceType[]>>();
   readonly #informers: Informer[] = [];
+  readonly #onTrouble: (why: string) => void;
 
   constructor(options: RestClientOptions) {
     this.name = options.name;
     this.namespace = options.namespace;
     this.local = options.local;
+    this.#onTrouble = options.onTrouble ?? (() => {});
     this.#transport = new Transport(options.endpoint);
   }
 
@@ -169,7 +173,7 @@ export class RestClient implements KubeClient {
   }
 
   informer<T extends KubeObject>(type: ResourceType, options: ListOptions = {}): Informer<T> {
-    const informer = new ListWatch<T>(this.#transport, type, options);
+    const informer = new ListWatch<T>(this.#transport, type, options, this.#onTrouble);
     this.#informers.push(informer);
     return informer;
   }
