@@ -5,6 +5,11 @@ import type { Io } from '../io.ts';
 /** What takes longer says what it waits for. */
 const slowMs = 1_000;
 
+/** A spinner is for a terminal that somebody watches. */
+function spins({ stderrIsTerminal, quiet, env }: Io): boolean {
+  return stderrIsTerminal && !quiet && !env.CI && env.TERM !== 'dumb';
+}
+
 export class Status {
   readonly #io: Io;
   #spinner: Ora | undefined;
@@ -20,7 +25,7 @@ export class Status {
     this.done();
     this.#step = step;
     const io = this.#io;
-    if (!io.stderrIsTerminal || io.quiet) return io.note(` ${io.mark('step')} ${step} ...`);
+    if (!spins(io)) return io.note(` ${io.mark('step')} ${step} ...`);
     const { default: ora } = await import('ora');
     // It may have ended before the spinner was loaded.
     if (this.#step !== step) return;
@@ -29,6 +34,8 @@ export class Status {
       stream: io.streams.stderr as NodeJS.WriteStream,
       indent: 1,
       discardStdin: false,
+      // Decided above: ora would look at the environment of this process.
+      isEnabled: true,
       spinner: io.unicode ? 'dots' : 'line',
       color: io.stderrColor ? 'cyan' : false,
     }).start();

@@ -214,7 +214,7 @@ describe.skipIf(unable)('pods that run in images', () => {
     loading.stderr.on('data', (chunk: Buffer) => {
       said += chunk;
     });
-    await until('it reads', () => said.includes('Reading the archive'));
+    await until('it reads', () => said.includes('Loading stdin'));
     for (let at = 0; at < archive.length; at += 500_000) {
       loading.stdin.write(archive.subarray(at, at + 500_000));
       await new Promise((resolve) => setImmediate(resolve));
