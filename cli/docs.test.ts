@@ -41,7 +41,7 @@ describe('the documentation', () => {
 
   it('has a section for every check, and no other', () => {
     const sections = headings('checks.md');
-    const ids = found(['cli/checks'], /\b(?:id: |exists\()'([a-z]+(?:-[a-z]+)*)'/g);
+    const ids = found(['cli/checks'], /\b(?:id: |section: |exists\()'([a-z]+(?:-[a-z]+)*)'/g);
     expect(ids.length).toBeGreaterThan(20);
     expect([...sections].sort()).toEqual(ids);
   });

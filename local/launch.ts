@@ -77,7 +77,7 @@ function fileProblem(error: unknown, folder: string): LocalMeshError | undefined
       `There is no space left for the local mesh in ${folder}; it needs about 200 MB.`,
       `Free some space there (df -h ${folder}), or set MESH_HOME to a folder that has it.`,
     );
-  if (['EROFS', 'EACCES', 'EPERM', 'ENOTDIR', 'ENOENT', 'EIO'].includes(code ?? ''))
+  if (['EROFS', 'EACCES', 'EPERM', 'ENOTDIR', 'EEXIST', 'ENOENT', 'EIO'].includes(code ?? ''))
     return new LocalMeshError(
       'state-unwritable',
       `The local mesh cannot keep its files in ${folder}: ${message}.`,

@@ -18,8 +18,9 @@ export interface CheckContext {
 }
 
 export interface Check {
-  /** Anchor of docs/checks.md. */
+  /** Anchor of docs/checks.md, where `section` names no other. */
   id: string;
+  section?: string;
   description: string;
   fix: string;
   /** When it fails, the rest of its category and what needs the category is skipped. */

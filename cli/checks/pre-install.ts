@@ -12,8 +12,9 @@ export async function preInstallLocal(): Promise<Category> {
   const results = await localPreflight();
   return {
     name: 'pre-install',
-    checks: results.map(({ ok, message, fix }) => ({
-      id: 'local-machine',
+    checks: results.map(({ id, ok, message, fix }) => ({
+      id,
+      section: 'local-machine',
       description: message.replace(/\.$/, ''),
       fix: fix ?? '',
       run: async () => {

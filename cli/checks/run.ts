@@ -57,7 +57,7 @@ async function runOne(
   deadline: number,
   { signal, waiting, again }: RunOptions,
 ): Promise<Result> {
-  const { id, description, fix } = check;
+  const { id, section = id, description, fix } = check;
   const found = { category, id, description };
   waiting(check);
   for (;;) {
@@ -74,7 +74,7 @@ async function runOne(
           result: warning ? 'warning' : 'error',
           error: why,
           fix: (error instanceof CliError || error instanceof CheckError ? error.fix : undefined) ?? fix,
-          hint: `${docsBase}/checks#${id}`,
+          hint: `${docsBase}/checks#${section}`,
         };
       }
       waiting(check, why.split('\n').join(' '));

@@ -7,6 +7,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { expectGolden, transcript } from '../../cli/test-screen.ts';
 import { searchPath } from '../../local/preflight.ts';
 import { identify } from '../../local/process.ts';
+import { Store } from '../../local/store/store.ts';
 import { bin, environment, Folders, type RunOptions, root, run } from '../support/cli.ts';
 import { unable, until } from '../support/mesh.ts';
 
@@ -85,8 +86,9 @@ describe.skipIf(unable)('a machine that lacks something', () => {
     },
     'state-newer': (home) => {
       mkdirSync(join(home, 'state'));
+      Store.open(join(home, 'state/objects.db')).close();
       const database = new DatabaseSync(join(home, 'state/objects.db'));
-      database.exec('CREATE TABLE one (a); PRAGMA user_version = 99');
+      database.exec('PRAGMA user_version = 99');
       database.close();
       return {};
     },

@@ -70,7 +70,7 @@ describe.skipIf(unable)('the command line', () => {
     const manifest = await run(['install', '-o', 'yaml']);
     expect([manifest.code, manifest.err]).toEqual([0, '']);
     const again = await run(['apply', '--dry-run', '-f', '-'], { input: manifest.out });
-    expect(again.out.trimEnd().split('\n')).toHaveLength(9);
+    expect(again.out.trimEnd().split('\n')).toHaveLength(10);
     for (const line of again.out.trimEnd().split('\n')) expect(line).toMatch(/^\S+ unchanged \(dry run\)$/);
   });
 
@@ -230,7 +230,7 @@ describe.skipIf(unable)('the command line', () => {
       command: ['script'],
     });
     expect(code).toBe(0);
-    expect(out).toContain(' • Applying 9 objects ...');
+    expect(out).toContain(' • Applying 10 objects ...');
     expect(out).not.toContain('\x1b[?25l');
   });
 
