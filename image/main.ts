@@ -26,10 +26,18 @@ const own: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
 const project = join(import.meta.dirname, '..');
 const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'mesh/image');
 const { version, description, license } = packageJson;
+/** `nobody`: an application that ran as the proxy's user would pass it by, since the redirect rules go by user. */
+const applicationUid = 65_534;
 const images = [
-  { file: 'mesh-image', repository: imageRepository, title: 'mesh', scripts: ['control.js', 'init.js', 'proxy.js'] },
-  { file: 'shop-image', repository: exampleRepository, title: 'mesh example shop', scripts: ['shop.js'] },
-] as const;
+  {
+    ...{ file: 'mesh-image', repository: imageRepository, title: 'mesh', uid: proxyUid },
+    scripts: ['control.js', 'init.js', 'proxy.js'],
+  },
+  {
+    ...{ file: 'shop-image', repository: exampleRepository, title: 'mesh example shop', uid: applicationUid },
+    scripts: ['shop.js'],
+  },
+];
 
 function bundles(names: readonly string[]): Promise<Entry[]> {
   return Promise.all(
@@ -60,16 +68,16 @@ async function main(): Promise<void> {
   const node = await fetchNode(cache, architecture, packageJson.optionalDependencies);
   const base = await rootFiles(architecture, node, packages.root);
   if (flags.root) {
-    await writeTree(flags.root, [...base, ...(await bundles(images[0].scripts))]);
+    await writeTree(flags.root, [...base, ...(await bundles(images[0]!.scripts))]);
     return;
   }
   const baseOfAll = await baseLayer(join(cache, architecture, 'layers'), base);
-  for (const { file, repository, title, scripts } of images) {
+  for (const { file, repository, title, uid, scripts } of images) {
     const image = makeImage({
       name: `${repository}:${version}`,
       architecture,
       layers: [baseOfAll, makeLayer(await bundles(scripts), scripts.join(', '), 19)],
-      user: `${proxyUid}:${proxyUid}`,
+      user: `${uid}:${uid}`,
       entrypoint: [`${imageRoot}/node`],
       env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'],
       labels: {

@@ -1,4 +1,4 @@
-/** `npm test`: installs what the tests talk to, bundles, and runs every test that needs no cluster. Arguments go to vitest. */
+/** Installs what the tests talk to, bundles, and runs tests. Arguments go to vitest: `npm test` names the projects. */
 import { execa } from 'execa';
 import { ensurePrograms, runtimePrograms, testPrograms } from './programs.ts';
 
@@ -6,7 +6,7 @@ const system = process.getuid?.() === 0;
 if (system) await ensurePrograms({ ...runtimePrograms, ...testPrograms });
 else process.stderr.write('not root: tests that need network namespaces say so and are skipped\n');
 await execa('node', ['scripts/build.ts'], { stdio: 'inherit' });
-const result = await execa('vitest', ['run', '--project', 'unit', '--project', 'system', ...process.argv.slice(2)], {
+const result = await execa('vitest', ['run', ...process.argv.slice(2)], {
   preferLocal: true,
   stdio: 'inherit',
   reject: false,
