@@ -76,11 +76,6 @@ export class HeadParser {
     this.#absolute = false;
   }
 
-  /** Whether any byte of a head has been seen since the last reset. */
-  get started(): boolean {
-    return this.#scanned > 0;
-  }
-
   /**
    * Reads the head that starts at `start`. Returns the offset after it; 0 where more bytes are needed (call again
    * with the same bytes and more behind them); -1 on `error`.

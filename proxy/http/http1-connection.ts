@@ -45,6 +45,7 @@ export class Http1Connection implements CarrierHandler, Timed {
   readonly #responseHeads = new Gatherer();
   #responseStarted = false;
   #closeAfter = false;
+  #serverCloses = false;
   #draining = false;
   #clientEnded = false;
   #working = false;
@@ -273,15 +274,13 @@ export class Http1Connection implements CarrierHandler, Timed {
     const framing = bodiless ? 'none' : head.chunked ? 'chunked' : head.contentLength >= 0 ? 'length' : 'until-close';
     this.#responseBody.start(framing, head.contentLength);
     let line: Buffer | undefined;
-    const serverCloses = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive);
     if (framing === 'until-close' || this.#draining || !this.#requestBody.done) this.#closeAfter = true;
     if (this.#closeAfter) line = closeLine;
     else if (this.#request.minor === 0 || head.minor === 0) line = keepAliveLine;
+    const serverCloses = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive);
     this.#serverCloses = serverCloses || framing === 'until-close';
     this.#onResponseBody(buffer, end, line);
   }
-
-  #serverCloses = false;
 
   /** `start` > 0: the head lies before it and goes out with the first of the body. */
   #onResponseBody(buffer: Buffer, start: number, line: Buffer | undefined): void {

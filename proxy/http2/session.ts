@@ -92,10 +92,6 @@ export class Http2Session implements StreamOwner {
     return !this.#over && !this.#closing && this.#streams.size < this.#sending.maxStreams && this.#nextId < maxWindow;
   }
 
-  get over(): boolean {
-    return this.#over;
-  }
-
   // === For its user ===
 
   /** Begins a stream; `block` is an encoded header block. Only while `usable`. */
