@@ -1,7 +1,7 @@
 /** Processes of pods as their files record them, for ending what no running daemon knows. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { end, ended, type ProcessIdentity, parseStat, signal } from '../process.ts';
+import { end, ended, identify, isAlive, type ProcessIdentity, parseStat, signal } from '../process.ts';
 
 /** Every recorded process below a folder: programs, shims, holders. Some may be gone. */
 function recordedProcesses(folder: string, kinds = /\.(pid|shim)$|(^|\/)holder\.\d+$/): ProcessIdentity[] {
@@ -16,11 +16,39 @@ function recordedProcesses(folder: string, kinds = /\.(pid|shim)$|(^|\/)holder\.
   });
 }
 
-/** Ends every recorded process below a folder at once, and waits for it. */
+/** Each kills all that is there, so a second one meets only what was just being forked. */
+const rounds = 5;
+
+/** The host name namespace a process is in, which every process of a pod shares; undefined where it has ended. */
+function spaceOf(pid: number | string): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/uts`);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Every process in one of these namespaces. */
+function inside(spaces: ReadonlySet<string>): ProcessIdentity[] {
+  return readdirSync('/proc').flatMap((pid) => {
+    const space = /^\d/.test(pid) ? spaceOf(pid) : undefined;
+    return space !== undefined && spaces.has(space) ? (identify(Number(pid)) ?? []) : [];
+  });
+}
+
+/**
+ * Ends every recorded process below a folder, and what else runs in the namespaces of their pods: a container that is
+ * just starting has a process that no file tells of yet. Waits until all are gone.
+ */
 export async function endRecorded(folder: string): Promise<void> {
-  const all = recordedProcesses(folder);
-  for (const found of all) signal(found, 'SIGKILL');
-  await Promise.all(all.map((found) => ended(found, 5_000)));
+  const recorded = recordedProcesses(folder).filter(isAlive);
+  const own = spaceOf('self');
+  const spaces = new Set(recorded.flatMap(({ pid }) => spaceOf(pid) ?? []).filter((space) => space !== own));
+  // The holders are among the first to go: nothing enters the namespaces after that.
+  for (let all = recorded, round = 0; all.length > 0 && round < rounds; all = inside(spaces), round++) {
+    for (const found of all) signal(found, 'SIGKILL');
+    await Promise.all(all.map((found) => ended(found, 5_000)));
+  }
 }
 
 /** SIGTERM to the programs of containers, SIGKILL after `grace` ms. */

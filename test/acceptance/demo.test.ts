@@ -114,7 +114,7 @@ describe.skipIf(unable)('the demo', () => {
     await demo.ends();
     expect(demo.state.code, demo.state.text).toBe(130);
     // What was told to end may take a moment more to be gone.
-    await expect.poll(left, { timeout: 5_000 }).toEqual([]);
+    await expect.poll(left, { timeout: 5_000, message: demo.state.text }).toEqual([]);
     expect([...namespaces].filter(held)).toEqual([]);
   });
 });
