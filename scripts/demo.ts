@@ -94,9 +94,9 @@ try {
     detached: true,
   });
   if (end.exitCode === 0) await rm(home, { recursive: true, force: true });
-  else failure ??= new Error(`uninstall failed; what is left lies in ${home}`);
+  else failure = new Error(`uninstall failed (${end.shortMessage}); what is left lies in ${home}`, { cause: failure });
+  if (interrupted && end.exitCode === 0) process.exit(130);
 }
-if (interrupted) process.exit(130);
 if (failure) {
   process.stderr.write(`demo failed: ${(failure as Error).message}\n`);
   process.exit(1);

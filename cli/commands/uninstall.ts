@@ -45,13 +45,11 @@ async function uninstall(flags: Flags, context: Context): Promise<void> {
   const local = await isLocal(globals, io.env);
   const state = local ? await launch.localMeshStatus(paths) : undefined;
   if (state === 'absent') return io.write('mesh is not installed; nothing to remove\n');
-  const kube = state === 'stopped' ? undefined : await context.kube();
+  const kube = state === 'stopped' ? undefined : await connection(local, flags, context);
   try {
     const { installed, removeMesh } = await import('../remove-mesh.ts');
     const found = kube && !local ? await installed(kube) : [];
-    const plan = kube
-      ? await planOf(kube, local, found)
-      : { goes: [`the stopped local mesh, with its state in ${paths.state}`], meshed: [] };
+    const plan = await planOf(kube, local, found);
     if (plan.goes.length === 0) return io.write('mesh is not installed; nothing to remove\n');
     if (flags.dryRun) return io.write(plan.goes.map((one) => `${one} deleted (dry run)\n`).join(''));
     await confirm(plan, flags, context);
@@ -70,7 +68,19 @@ async function uninstall(flags: Flags, context: Context): Promise<void> {
   io.hint('Next: mesh install');
 }
 
-async function planOf(kube: KubeClient, local: boolean, found: Found[]): Promise<Plan> {
+/** The API of what is to be removed. A local mesh that is forced to go needs none: a broken one has to go too. */
+async function connection(local: boolean, { force }: Flags, context: Context): Promise<KubeClient | undefined> {
+  try {
+    return await context.kube();
+  } catch (error) {
+    if (!local || !force || !(error instanceof CliError)) throw error;
+    context.io.note(`${error.message}; the local mesh is removed all the same`);
+    return undefined;
+  }
+}
+
+async function planOf(kube: KubeClient | undefined, local: boolean, found: Found[]): Promise<Plan> {
+  if (!kube) return { goes: ['the local mesh, which does not answer, with every object in it'], meshed: [] };
   const { resources } = await import('../../kube/resources.ts');
   const { objectTitle } = await import('../objects.ts');
   const running = ({ status }: KubeObject): boolean => status?.phase !== 'Succeeded' && status?.phase !== 'Failed';
@@ -79,10 +89,7 @@ async function planOf(kube: KubeClient, local: boolean, found: Found[]): Promise
   const pods = await kube.list(resources.pods);
   const spaces = new Set(pods.map((pod) => pod.metadata.namespace));
   const what = `${counted(pods.length, 'pod', 'pods')} in ${counted(spaces.size, 'namespace', 'namespaces')}`;
-  return {
-    goes: [`the local mesh "${kube.name}", with ${what} and every object in it`],
-    meshed,
-  };
+  return { goes: [`the local mesh "${kube.name}", with ${what} and every object in it`], meshed };
 }
 
 /** Says what goes, and goes on only where that is wanted. */

@@ -4,26 +4,12 @@ import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { unable, until } from '../support/mesh.ts';
+import { processesOf, unable, until } from '../support/mesh.ts';
 
 const root = join(import.meta.dirname, '../..');
 let folder = '';
 let npm = '';
 const own = readlinkSync('/proc/self/ns/net');
-
-/** Processes that carry the folder in their command line, environment or mounts, so whatever the demo started. */
-function processes(): string[] {
-  return readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
-    try {
-      return ['cmdline', 'environ', 'mountinfo'].some((file) =>
-        readFileSync(`/proc/${pid}/${file}`, 'utf8').includes(`${folder}/`),
-      );
-    } catch {
-      return false; // It ended meanwhile.
-    }
-  });
-}
 
 /** The network namespace of each of these processes, but this one's own. */
 function namespacesOf(pids: string[]): Set<string> {
@@ -45,9 +31,12 @@ function held(namespace: string): boolean {
   return namespacesOf(readdirSync('/proc').filter((name) => /^\d+$/.test(name))).has(namespace);
 }
 
+/** The number in what names a process. */
+const pidOf = (named: string): string => /\d+/.exec(named)![0];
+
 function left(): string[] {
   return [
-    ...processes().map((pid) => `process ${pid}`),
+    ...processesOf(`${folder}/`),
     ...readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
       .filter((line) => line.includes(folder)),
@@ -104,7 +93,7 @@ describe.skipIf(unable)('the demo', () => {
     const demo = startDemo();
     await demo.shows(text);
     const namespaces = await until('a network namespace of the demo', () => {
-      const found = namespacesOf(processes());
+      const found = namespacesOf(processesOf(`${folder}/`).map(pidOf));
       return found.size > 0 && found;
     });
     for (let time = 1; time <= times; time++) {

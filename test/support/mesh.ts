@@ -58,9 +58,9 @@ export class TestMesh {
   }
 
   /** Takes everything down and names what is left behind: processes, mounts, folders. */
-  async uninstall(): Promise<string[]> {
+  async uninstall(...flags: string[]): Promise<string[]> {
     this.client.close();
-    return remove(this.home);
+    return remove(this.home, flags);
   }
 
   /** Runs the CLI against this mesh. */
@@ -166,8 +166,8 @@ function environment(home: string): NodeJS.ProcessEnv {
   return { MESH_HOME: home, KUBECONFIG: '', HOME: home };
 }
 
-async function remove(home: string): Promise<string[]> {
-  const { exitCode, stderr } = await execa(join(root, 'bin/mesh'), ['uninstall', '--yes', '--force'], {
+async function remove(home: string, flags: string[] = []): Promise<string[]> {
+  const { exitCode, stderr } = await execa(join(root, 'bin/mesh'), ['uninstall', '--yes', '--force', ...flags], {
     env: environment(home),
     reject: false,
   });
@@ -180,13 +180,16 @@ async function remove(home: string): Promise<string[]> {
   return left;
 }
 
-function processesOf(home: string): string[] {
+/** Processes that have a folder in their command line, environment or mounts, so whatever a mesh there has started. */
+export function processesOf(folder: string): string[] {
   return readdirSync('/proc').flatMap((pid) => {
-    if (!/^\d+$/.test(pid)) return [];
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return [];
     try {
-      const text = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-      const mine = text.includes(home) || readFileSync(`/proc/${pid}/environ`, 'utf8').includes(home);
-      return mine ? [`process ${pid}: ${text.replaceAll('\0', ' ').slice(0, 200)}`] : [];
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+      const mine =
+        command.includes(folder) ||
+        ['environ', 'mountinfo'].some((file) => readFileSync(`/proc/${pid}/${file}`, 'utf8').includes(folder));
+      return mine ? [`process ${pid}: ${command.replaceAll('\0', ' ').slice(0, 200)}`] : [];
     } catch {
       return []; // It ended meanwhile.
     }
