@@ -22,6 +22,13 @@ export const meshContainers: readonly string[] = [initContainer, proxyContainer]
 
 const node = [`${imageRoot}/node`, '--disable-warning=ExperimentalWarning'];
 
+/**
+ * A small nursery, collected by the proxy's own thread: helper threads of the collector would wait for a processor that
+ * the application has, and every request with them (measured at 8 connections on two busy processors: 38 µs of
+ * processor time per request in place of 56, p99 1.5 ms in place of 5).
+ */
+const collector = ['--max-semi-space-size=1', '--single-threaded-gc'];
+
 function fieldRef(name: string, fieldPath: string): Plain {
   return { name, valueFrom: { fieldRef: { fieldPath } } };
 }
@@ -88,7 +95,7 @@ export function proxySidecar(
   return {
     name: proxyContainer,
     image: options.image,
-    command: [...node, '--max-semi-space-size=2', `${imageRoot}/proxy.js`],
+    command: [...node, ...collector, `${imageRoot}/proxy.js`],
     restartPolicy: 'Always',
     env,
     ports: [
