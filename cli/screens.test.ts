@@ -222,6 +222,9 @@ async function makeIll(ill: TestCluster): Promise<void> {
     body: {
       ...body,
       version: '9.1.0',
+      troubles: [
+        'endpointslices cannot be followed: endpointslices.discovery.k8s.io is forbidden: User "system:serviceaccount:mesh-system:mesh-control" cannot watch resource "endpointslices" in API group "discovery.k8s.io" at the cluster scope',
+      ],
       time: after(1 / 24),
       root: body.root.map((one) => ({ ...one, not_after: after(30) })),
       issuer: { ...body.issuer, not_after: after(-1) },

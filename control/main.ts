@@ -27,6 +27,7 @@ import { followPolicies } from './policy/refresh.ts';
 import { Collector, type Reporter } from './telemetry/collector.ts';
 import { Peers } from './telemetry/peers.ts';
 import { otherReplicas } from './telemetry/replicas.ts';
+import { Troubles } from './troubles.ts';
 
 const upkeepMs = 10_000;
 
@@ -42,7 +43,12 @@ async function main(): Promise<void> {
   const log = createLog(config.logLevel);
   const started = new Date();
   const waiting = new Set(['objects of the cluster', 'identity', 'webhook']);
-  const kube = createInClusterClient(process.env, (why) => log.warn('waiting for Kubernetes', { why }));
+  const troubles = new Troubles();
+  const kube = createInClusterClient(process.env, (what, why) => {
+    if (!troubles.set(what, why)) return;
+    if (why === undefined) log.info('Kubernetes is followed again', { what });
+    else log.warn('waiting for Kubernetes', { what, why });
+  });
   const cluster = new Cluster(kube);
   const collector = new Collector();
   const subscriptions = new Subscriptions(cluster, config.trustDomain);
@@ -136,6 +142,7 @@ async function main(): Promise<void> {
     webhook: () => own,
     proxies: () => discovery.proxies,
     started,
+    troubles: () => troubles.list(),
   });
   await Promise.all([
     listen(identity.server, config.ports.identity),
@@ -153,8 +160,11 @@ async function main(): Promise<void> {
   const attempt = async (part: string, work: () => Promise<void>): Promise<void> => {
     try {
       await work();
+      troubles.set(`upkeep of ${part} fails`, undefined);
     } catch (error) {
-      log.warn('upkeep failed; it will be tried again', { part, reason: (error as Error).message });
+      const reason = (error as Error).message;
+      troubles.set(`upkeep of ${part} fails`, reason);
+      log.warn('upkeep failed; it will be tried again', { part, reason });
     }
   };
   const upkeep = async (): Promise<void> => {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { KubeClient } from './client.ts';
+import type { TroubleListener } from './informer.ts';
 import { RestClient } from './rest-client.ts';
 
 const folder = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -10,7 +11,7 @@ const folder = '/var/run/secrets/kubernetes.io/serviceaccount';
  * `onTrouble` hears of watches that do not get on.
  * @throws where this is no pod, or its service account is not mounted
  */
-export function createInClusterClient(env: NodeJS.ProcessEnv, onTrouble: (why: string) => void): KubeClient {
+export function createInClusterClient(env: NodeJS.ProcessEnv, onTrouble: TroubleListener): KubeClient {
   const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = env;
   if (!host || !port)
     throw new Error('not in a cluster: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set');

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ListWatch } from './informer.ts';
 import { resources } from './resources.ts';
 import { Transport } from './transport.ts';
@@ -69,7 +69,13 @@ async function start(idleMs?: number) {
   const api = new Api();
   const transport = new Transport({ server: await api.start(), headers: async () => ({}), timeoutMs: 5_000 });
   const troubles: string[] = [];
-  const informer = new ListWatch(transport, resources.pods, {}, (why) => troubles.push(why), idleMs);
+  const informer = new ListWatch(
+    transport,
+    resources.pods,
+    {},
+    (what, why) => troubles.push(`${what}: ${why}`),
+    idleMs,
+  );
   const events: string[] = [];
   const waiting = new Map<string, () => void>();
   informer.on(({ type, object }) => {
@@ -112,6 +118,9 @@ describe('a live copy', () => {
     await api.list('10', pod('a', '9'));
     await seen('ADDED a@9');
     expect(troubles).toEqual(['pods cannot be followed: pods is forbidden']);
+    // A list is not enough: the watch is what was refused, perhaps.
+    await api.watch();
+    await vi.waitFor(() => expect(troubles.slice(1)).toEqual(['pods cannot be followed: undefined']));
   });
 
   it('goes on after a watch whose time is up', async () => {

@@ -11,6 +11,9 @@ const shortMs = 1_000;
 /** An API server sends a bookmark every minute: silent for longer, it is gone, and nothing else may ever tell. */
 const silentMs = 150_000;
 
+/** Hears what does not get on and why, again and again as long as it does not; then once without a reason. */
+export type TroubleListener = (what: string, why: string | undefined) => void;
+
 export class ListWatch<T extends KubeObject> implements Informer<T> {
   readonly #transport: Transport;
   readonly #type: ResourceType;
@@ -18,19 +21,19 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
   readonly #objects = new Map<string, T>();
   readonly #listeners: ((event: WatchEvent<T>) => void)[] = [];
   readonly #abort = new AbortController();
-  readonly #onTrouble: (why: string) => void;
+  readonly #onTrouble: TroubleListener;
   readonly #silentMs: number;
   readonly synced: Promise<void>;
   #version = '';
   #failures = 0;
+  #troubled = false;
   #firstList: () => void = () => {};
 
-  /** `onTrouble` hears why it does not get on, as long as it does not. */
   constructor(
     transport: Transport,
     type: ResourceType,
     options: ListOptions,
-    onTrouble: (why: string) => void,
+    onTrouble: TroubleListener,
     silentLimitMs = silentMs,
   ) {
     this.#onTrouble = onTrouble;
@@ -77,11 +80,17 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
           continue;
         }
         // One cut watch is nothing; what fails again needs somebody.
-        if (this.#failures > 0) this.#onTrouble(`${this.#type.plural} cannot be followed: ${(error as Error).message}`);
+        if (this.#failures > 0) this.#tell((error as Error).message);
         const wait = Math.min(firstRetryMs * 2 ** this.#failures++, lastRetryMs) * (0.5 + Math.random());
         await new Promise((resolve) => setTimeout(resolve, wait));
       }
     }
+  }
+
+  #tell(trouble: string | undefined): void {
+    if (trouble === undefined && !this.#troubled) return;
+    this.#troubled = trouble !== undefined;
+    this.#onTrouble(`${this.#type.plural} cannot be followed`, trouble);
   }
 
   async #list(): Promise<void> {
@@ -122,6 +131,7 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
         timeoutSeconds: 290 + Math.floor(Math.random() * 60),
       });
     const response = await this.#transport.open({ method: 'GET', path, stream: true, signal: this.#abort.signal });
+    this.#tell(undefined);
     const lines = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY });
     // However the connection ends, and whether anyone tells: the loop below must end with it.
     response.on('close', () => lines.close());

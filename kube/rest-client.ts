@@ -1,7 +1,7 @@
 /** The Kubernetes client: plain REST, typed by resources.ts, the rest by discovery. */
 import type { Duplex } from 'node:stream';
 import { type Informer, type KubeClient, KubeError, type ListOptions } from './client.ts';
-import { ListWatch } from './informer.ts';
+import { ListWatch, type TroubleListener } from './informer.ts';
 import { pathOf, query } from './paths.ts';
 import { portForward } from './port-forward.ts';
 import { resources } from './resources.ts';
@@ -16,7 +16,7 @@ export interface RestClientOptions {
   namespace: string;
   local: boolean;
   /** Hears of informers that do not get on. */
-  onTrouble?: (why: string) => void;
+  onTrouble?: TroubleListener;
 }
 
 export class RestClient implements KubeClient {
@@ -26,7 +26,7 @@ export class RestClient implements KubeClient {
   readonly #transport: Transport;
   readonly #discovered = new Map<string, Promise<ResourceType[]>>();
   readonly #informers: Informer[] = [];
-  readonly #onTrouble: (why: string) => void;
+  readonly #onTrouble: TroubleListener;
 
   constructor(options: RestClientOptions) {
     this.name = options.name;

@@ -69,6 +69,8 @@ export interface ControlStatus {
   proxies: number;
   /** Pods that should be meshed (annotation) and are not. */
   unmeshed: { namespace: string; pod: string; reason: string }[];
+  /** What it cannot do at the moment, each with the reason; older control planes do not say. */
+  troubles?: string[];
 }
 
 /** Any status but 200. */

@@ -1,8 +1,8 @@
-/** Category `mesh-control-plane`: it is available, and its API answers. */
+/** Category `mesh-control-plane`: it is available, its API answers, and it can do its work. */
 import { resources } from '../../kube/resources.ts';
 import { controlName, controlNamespace } from '../../protocol/names.ts';
 import { controlTrouble, isRolledOut } from '../wait-for-control.ts';
-import { type Category, CheckError } from './check.ts';
+import { type Category, CheckError, listed, need } from './check.ts';
 
 export const meshControlPlane: Category = {
   name: 'mesh-control-plane',
@@ -32,6 +32,17 @@ export const meshControlPlane: Category = {
       retryable: true,
       run: async (context) => {
         await context.status();
+        return undefined;
+      },
+    },
+    {
+      id: 'control-works',
+      description: 'the control plane follows the cluster, and its upkeep succeeds',
+      fix: 'Where a right is missing, run `mesh install` again: it puts roles back as they should be. Else read `mesh logs control`.',
+      retryable: true,
+      run: async (context) => {
+        const troubles = (await context.status()).flatMap(({ status }) => status.troubles ?? []);
+        need(troubles.length === 0, listed('it reports', [...new Set(troubles)]));
         return undefined;
       },
     },

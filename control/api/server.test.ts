@@ -20,6 +20,7 @@ async function start() {
     ...{ cluster: new Cluster(kube), collector, authority, trustDomain: 'cluster.local', started: now },
     webhook: () => own,
     proxies: () => [proxy],
+    troubles: () => ['pods cannot be followed: forbidden'],
   });
   const base = `http://127.0.0.1:${await listen(server)}`;
   onTestFinished(() => {
@@ -62,6 +63,7 @@ test('status tells of certificates and of pods without a proxy', async () => {
     issuer: { issued_by_root: true },
     proxies: 1,
     unmeshed: [{ namespace: 'shop', pod: 'web-b' }],
+    troubles: ['pods cannot be followed: forbidden'],
   });
   expect(Date.parse(body.webhook.not_after)).toBeGreaterThan(Date.now());
   expect((await get('/v1/proxies')).body.proxies).toMatchObject([

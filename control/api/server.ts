@@ -19,6 +19,7 @@ export interface ApiOptions {
   webhook: () => OwnCertificate;
   proxies: () => ProxyStream[];
   started: Date;
+  troubles: () => string[];
 }
 
 class BadQuery extends Error {}
@@ -67,6 +68,7 @@ function status(options: ApiOptions): ControlStatus {
     webhook: { not_after: options.webhook().notAfter.toISOString() },
     proxies: options.proxies().length,
     unmeshed: unmeshedPods(options.cluster),
+    troubles: options.troubles(),
   };
 }
 
