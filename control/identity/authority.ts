@@ -45,7 +45,7 @@ const names = { root: 'mesh root', issuer: 'mesh issuer' };
 export class Authority {
   readonly #options: AuthorityOptions;
   readonly #now: () => number;
-  #secret!: KubeObject;
+  #secret: KubeObject | undefined;
   #ownRoot!: Signer;
   #own!: Source;
   /** Signs now. */
@@ -146,16 +146,27 @@ export class Authority {
 
   /** Trusts a source's roots, and for a while those that were trusted before it. */
   async #trust(wanted: Source): Promise<void> {
-    const { data } = this.#secret;
+    const data = this.#secret?.data;
     const active = pemOf(wanted.roots);
     const current = new Set(wanted.roots.map((root) => root.fingerprint256));
     const retired: Retired[] = JSON.parse(decode(data?.['retired.json']) || '[]');
-    const kept = retired.filter(({ pem, until }) => Date.parse(until) > this.#now() && !holds(current, pem));
+    const kept = retired.filter(
+      ({ pem, until }) => Date.parse(until) > this.#now() && !fingerprints(pem).every((one) => current.has(one)),
+    );
     const stored = decode(data?.['active.crt']);
+    const before = [
+      ...(stored === '' ? [] : certificatesOf(stored, `secret ${identitySecret}: active.crt`)),
+      // The Secret may have become another one altogether.
+      ...(this.#signing?.roots ?? []),
+    ];
     const lifetime = Math.max(this.#options.certificateLifetimeMs, ownLifetimeMs) + tellFirstMs + backdateMs;
     const until = new Date(this.#now() + lifetime).toISOString();
-    for (const root of stored !== '' ? certificatesOf(stored, `secret ${identitySecret}: active.crt`) : [])
-      if (!current.has(root.fingerprint256)) kept.push({ pem: pemOf([root]), until });
+    const known = new Set([...current, ...kept.flatMap(({ pem }) => fingerprints(pem))]);
+    for (const root of before) {
+      if (known.has(root.fingerprint256)) continue;
+      known.add(root.fingerprint256);
+      kept.push({ pem: pemOf([root]), until });
+    }
     this.#roots = [...wanted.roots, ...kept.flatMap(({ pem }) => certificatesOf(pem, 'retired root'))];
     if (stored === active && kept.length === retired.length) return;
     const changes = { 'active.crt': encode(active), 'retired.json': encode(JSON.stringify(kept)) };
@@ -175,7 +186,7 @@ export class Authority {
 
   /** False where another replica was quicker: what it wrote is as good, and is read. */
   async #store(changes: Record<string, string>): Promise<boolean> {
-    const secret = structuredClone(this.#secret);
+    const secret = structuredClone(this.#secret!);
     secret.data = { ...secret.data, ...changes };
     try {
       this.#read(await this.#options.kube.replace(resources.secrets, secret));
@@ -194,25 +205,15 @@ export class Authority {
 
   async #create(): Promise<KubeObject> {
     const { kube, namespace, log } = this.#options;
-    const root = this.#makeRoot();
-    const issuer = this.#makeIssuer(root);
+    const known = this.#secret?.data;
+    const metadata = { name: identitySecret, namespace };
+    const data = known ?? this.#make();
     try {
       const secret = await kube.create(resources.secrets, {
-        apiVersion: 'v1',
-        kind: 'Secret',
-        metadata: { name: identitySecret, namespace },
-        type: 'Opaque',
-        data: {
-          'ca.crt': encode(root.pem),
-          'ca.key': encodeKey(root.key),
-          'issuer.crt': encode(issuer.pem),
-          'issuer.key': encodeKey(issuer.key),
-        },
+        ...{ apiVersion: 'v1', kind: 'Secret', metadata, type: 'Opaque', data },
       });
-      log.info('made the root and the issuer', {
-        rootUntil: root.certificate.validTo,
-        issuerUntil: issuer.certificate.validTo,
-      });
+      if (known) log.warn('the Secret of the identity was deleted; put it back', metadata);
+      else log.info('made the root and the issuer', metadata);
       return secret;
     } catch (error) {
       if (!(error instanceof KubeError) || error.status !== 409) throw error;
@@ -228,6 +229,17 @@ export class Authority {
     this.#secret = secret;
     this.#ownRoot = root;
     this.#own = { signer: issuer, roots: [root.certificate], brought: false };
+  }
+
+  #make(): Record<string, string> {
+    const root = this.#makeRoot();
+    const issuer = this.#makeIssuer(root);
+    return {
+      'ca.crt': encode(root.pem),
+      'ca.key': encodeKey(root.key),
+      'issuer.crt': encode(issuer.pem),
+      'issuer.key': encodeKey(issuer.key),
+    };
   }
 
   #makeRoot(): Signer {
@@ -258,5 +270,4 @@ export class Authority {
   }
 }
 
-const holds = (fingerprints: ReadonlySet<string>, pem: string): boolean =>
-  certificatesOf(pem, 'retired root').every((root) => fingerprints.has(root.fingerprint256));
+const fingerprints = (pem: string): string[] => certificatesOf(pem, 'retired root').map((root) => root.fingerprint256);

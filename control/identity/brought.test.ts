@@ -124,6 +124,42 @@ test('a new root is told to all before it is used, and the old one is trusted wh
   expect(authority.issuer.certificate.subject).toBe('CN=mesh issuer');
 });
 
+test('a Secret of the identity that is deleted is put back as it was', async () => {
+  const { kube, open, leaf } = world();
+  const authority = await open();
+  const before = await leaf(authority);
+  const bundle = authority.trustBundle;
+  kube.remove(resources.secrets, 'mesh-identity', 'mesh-system');
+  expect(await authority.refresh()).toBe(false);
+  expect(authority.trustBundle).toBe(bundle);
+  const again = await open();
+  expect(again.trustBundle).toBe(bundle);
+  expect(chainsTo(before, again.roots)).toBe(true);
+});
+
+test('a Secret of the identity that became another one is told before it is used, as a new root is', async () => {
+  const { kube, clock, open, leaf } = world();
+  const authority = await open();
+  const before = await leaf(authority);
+  const elsewhere = world();
+  await elsewhere.open();
+  const { data } = await elsewhere.kube.get(resources.secrets, 'mesh-identity', 'mesh-system');
+  const secret = await kube.get(resources.secrets, 'mesh-identity', 'mesh-system');
+  kube.put(resources.secrets, { ...secret, data });
+  await authority.refresh();
+  const meanwhile = await leaf(authority);
+  clock.time += 151_000;
+  await authority.refresh();
+  const after = await leaf(authority);
+  expect(after[0]!.checkIssued(authority.issuer.certificate)).toBe(true);
+  expect(meanwhile[0]!.verify(authority.issuer.certificate.publicKey)).toBe(false);
+  for (const trusting of [authority, await open()])
+    for (const chain of [before, meanwhile, after]) expect(chainsTo(chain, trusting.roots)).toBe(true);
+  clock.time += 2 * day;
+  await authority.refresh();
+  expect(authority.roots).toHaveLength(1);
+});
+
 const root = make('Acme root');
 const other = make('Other root');
 test.each<[string, Made, string | undefined, Record<string, string>, string]>([
