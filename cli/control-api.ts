@@ -2,6 +2,7 @@
 import { request } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type KubeClient, KubeError } from '../kube/client.ts';
+import { resources } from '../kube/resources.ts';
 import type { ApiError } from '../protocol/api.ts';
 import { controlName, controlNamespace } from '../protocol/names.ts';
 import { apiPort } from '../protocol/ports.ts';
@@ -12,6 +13,7 @@ import { formatDuration } from './duration.ts';
 import { CliError } from './errors.ts';
 import { podTrouble } from './pod-trouble.ts';
 import { sayIfSlow } from './render/status.ts';
+import { controlTrouble } from './wait-for-control.ts';
 
 const maxBytes = 64 * 1024 * 1024;
 
@@ -28,6 +30,11 @@ export async function openControl(context: Pick<Context, 'kube' | 'io' | 'global
   const timeoutMs = requestTimeout(context.globals);
   const kube = await context.kube();
   const pods = await controlPods(kube);
+  const deployment = pods.length === 0 && (await kube.find(resources.deployments, controlName, controlNamespace));
+  if (deployment) {
+    const { message, fix } = await controlTrouble(kube, deployment);
+    throw new CliError({ code: 'control-not-ready', message: `The control plane has no pod: ${message}`, fix });
+  }
   if (pods.length === 0) {
     throw new CliError({
       code: 'mesh-not-installed',

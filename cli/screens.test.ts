@@ -209,6 +209,11 @@ describe('check', () => {
         containerStatuses: [{ name: 'main', image: 'mesh.dev/mesh:9', ready: false, state: { waiting: pull } }],
       }));
       await screen('check/image', ['check', '--wait', '0', '-o', 'short'], {}, broken);
+      const deployment = broken.objects.get(resources.deployments, 'mesh-control', 'mesh-system')!;
+      await broken.objects.update(resources.deployments, { ...deployment, spec: { ...deployment.spec, replicas: 0 } });
+      await broken.objects.delete(resources.pods, 'mesh-control-1', 'mesh-system');
+      await screen('check/scaled-to-0', ['check', '--wait', '0', '-o', 'short'], {}, broken);
+      await screen('stat/scaled-to-0', ['stat', 'deploy'], {}, broken);
     } finally {
       await broken.close();
     }

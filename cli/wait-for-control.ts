@@ -11,11 +11,12 @@ import { deploymentTrouble, podTrouble, type Trouble } from './pod-trouble.ts';
 
 const quietMs = 2_000;
 
-/** The Deployment has rolled out this very generation: no pod of an older one is left, which might be the one that is available. */
+/** The Deployment has rolled out this very generation, and has pods at all: no pod of an older one is left, which might be the one that is available. */
 export function isRolledOut(deployment: KubeObject): boolean {
   const { status, spec, metadata } = deployment;
   const wanted = spec?.replicas ?? 1;
   return (
+    wanted > 0 &&
     (status?.observedGeneration ?? 0) >= (metadata.generation ?? 0) &&
     (status?.updatedReplicas ?? 0) >= wanted &&
     (status?.replicas ?? 0) <= (status?.updatedReplicas ?? 0) &&
@@ -26,6 +27,12 @@ export function isRolledOut(deployment: KubeObject): boolean {
 /** What the control plane still waits for: the newest pod that is not ready and why, or why there is none. */
 export async function controlTrouble(kube: KubeClient, deployment: KubeObject | undefined): Promise<Trouble> {
   if (!deployment) return { message: `deploy/${controlName} does not exist in namespace ${controlNamespace}` };
+  if (deployment.spec?.replicas === 0) {
+    return {
+      message: `deploy/${controlName} is scaled to 0 replicas`,
+      fix: 'Run `mesh install`: it scales it up again.',
+    };
+  }
   const [newest] = (await controlPods(kube))
     .filter((pod) => !isReadyPod(pod) && !pod.metadata.deletionTimestamp)
     .sort((a, b) => (a.metadata.creationTimestamp! < b.metadata.creationTimestamp! ? 1 : -1));
