@@ -87,12 +87,16 @@ try {
   failure = error;
 } finally {
   show('mesh uninstall --yes --force');
-  const end = await execa('bin/mesh', ['uninstall', '--yes', '--force'], {
-    env,
-    stdio: ['ignore', 'inherit', 'inherit'],
-    reject: false,
-    detached: true,
-  });
+  const uninstall = () =>
+    execa('bin/mesh', ['uninstall', '--yes', '--force'], {
+      env,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      reject: false,
+      detached: true,
+    });
+  let end = await uninstall();
+  // Ctrl-C can meet it in the moment before it is in a group of its own.
+  while (end.signal === 'SIGINT') end = await uninstall();
   if (end.exitCode === 0) await rm(home, { recursive: true, force: true });
   else failure = new Error(`uninstall failed (${end.shortMessage}); what is left lies in ${home}`, { cause: failure });
   if (interrupted && end.exitCode === 0) process.exit(130);
