@@ -1,22 +1,32 @@
 /** Puts header blocks together from HEADERS and CONTINUATION (RFC 9113 sections 6.2 and 6.10), and decodes them. */
 import type { Breach } from './breach.ts';
 import { errorCode, flag, maxFrameBytes } from './frames.ts';
+import { HeaderList } from './header-list.ts';
 import { HpackDecoder } from './hpack-decoder.ts';
 
 const maxContinuations = 16;
+/** Blocks whose lists are kept, and how long they may be. */
+const keptLists = 16;
+const keptBytes = 1024;
 
 export interface HeaderBlock {
   stream: number;
   /** Whether the stream ends with it. */
   end: boolean;
-  /** Name, value, name, value…; cut short where the list is larger than allowed. */
-  headers: string[];
+  list: HeaderList;
+  /** The list is larger than allowed, and cut short. */
   tooLarge: boolean;
 }
 
 export class HeaderBlocks {
   readonly #maxListBytes: number;
   readonly #decoder: HpackDecoder;
+  /**
+   * Lists by block: a peer that says the same again, as most do with most of their messages, says it in the same bytes
+   * once its table is filled.
+   */
+  readonly #lists = new Map<string, HeaderList>();
+  #generation = 0;
   #parts: Buffer[] = [];
   #bytes = 0;
   #end = false;
@@ -57,13 +67,33 @@ export class HeaderBlocks {
   }
 
   #finish(): HeaderBlock | Breach {
-    const headers: string[] = [];
     const block = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
-    const result = this.#decoder.decode(block, headers);
-    if (result === 'malformed') return { code: errorCode.compressionError, message: 'a header block is malformed' };
     const stream = this.open;
     this.open = 0;
     this.#parts = [];
-    return { stream, end: this.#end, headers, tooLarge: result === 'too-large' };
+    const key = block.length <= keptBytes ? block.toString('latin1') : undefined;
+    const known = key === undefined ? undefined : this.#known(key);
+    if (known) return { stream, end: this.#end, list: known, tooLarge: false };
+    const fields: string[] = [];
+    const result = this.#decoder.decode(block, fields);
+    if (result === 'malformed') return { code: errorCode.compressionError, message: 'a header block is malformed' };
+    const list = new HeaderList(fields, this.#decoder.neverIndexed);
+    const tooLarge = result === 'too-large';
+    if (key !== undefined && !tooLarge) this.#keep(key, list);
+    return { stream, end: this.#end, list, tooLarge };
+  }
+
+  #known(key: string): HeaderList | undefined {
+    if (this.#generation === this.#decoder.generation) return this.#lists.get(key);
+    this.#generation = this.#decoder.generation;
+    this.#lists.clear();
+    return undefined;
+  }
+
+  /** Not where the block has changed the table: the same bytes would then mean a change again. */
+  #keep(key: string, list: HeaderList): void {
+    if (this.#generation !== this.#decoder.generation) return;
+    if (this.#lists.size >= keptLists) this.#lists.delete(this.#lists.keys().next().value!);
+    this.#lists.set(key, list);
   }
 }

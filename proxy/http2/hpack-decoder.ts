@@ -1,9 +1,10 @@
 /** HPACK (RFC 7541): header blocks to headers, with a bounded dynamic table. */
+import { initialTableBytes } from './frames.ts';
 import { staticTable } from './hpack-tables.ts';
 import { decodeHuffman } from './huffman.ts';
 
-/** What every peer may use before it hears otherwise (RFC 9113 section 6.5.2). */
-const tableLimit = 4096;
+/** What every peer may use before it hears otherwise (RFC 9113 section 6.5.2), which it never does. */
+const tableLimit = initialTableBytes;
 const entryOverhead = 32;
 
 export type HpackResult = 'ok' | 'malformed' | 'too-large';
@@ -14,6 +15,10 @@ export class HpackDecoder {
   readonly #dynamic: [name: string, value: string][] = [];
   #size = 0;
   #capacity = tableLimit;
+  /** Grows with each change of the table: a block means the same as long as it stays. */
+  generation = 0;
+  /** Where in the last list names stand whose values must never be indexed; undefined where there are none. */
+  neverIndexed: Set<number> | undefined;
   #at = 0;
   #bytes: Buffer = Buffer.alloc(0);
 
@@ -29,11 +34,13 @@ export class HpackDecoder {
   decode(block: Buffer, headers: string[]): HpackResult {
     this.#bytes = block;
     this.#at = 0;
+    this.neverIndexed = undefined;
     let listBytes = 0;
     let begun = false;
     while (this.#at < block.length) {
       const first = block[this.#at]!;
       let entry: [string, string] | undefined;
+      let secret = false;
       if (first & 0x80) {
         const index = this.#integer(7);
         entry = this.#entry(index);
@@ -41,10 +48,12 @@ export class HpackDecoder {
         const capacity = this.#integer(5);
         if (begun || capacity < 0 || capacity > tableLimit) return 'malformed';
         this.#capacity = capacity;
+        this.generation++;
         this.#evict();
         continue;
       } else {
         const indexed = (first & 0xc0) === 0x40;
+        secret = (first & 0xf0) === 0x10;
         const index = this.#integer(indexed ? 6 : 4);
         const name = index === 0 ? this.#string() : this.#entry(index)?.[0];
         const value = name === undefined ? undefined : this.#string();
@@ -54,7 +63,12 @@ export class HpackDecoder {
       if (!entry) return 'malformed';
       begun = true;
       listBytes += entry[0].length + entry[1].length + entryOverhead;
-      if (listBytes <= this.#maxListBytes) headers.push(entry[0], entry[1]);
+      if (listBytes > this.#maxListBytes) continue;
+      if (secret) {
+        this.neverIndexed ??= new Set();
+        this.neverIndexed.add(headers.length);
+      }
+      headers.push(entry[0], entry[1]);
     }
     return listBytes > this.#maxListBytes ? 'too-large' : 'ok';
   }
@@ -66,6 +80,7 @@ export class HpackDecoder {
   }
 
   #add(entry: [string, string]): void {
+    this.generation++;
     this.#dynamic.unshift(entry);
     this.#size += entry[0].length + entry[1].length + entryOverhead;
     this.#evict();
