@@ -10,9 +10,12 @@ export class HeaderList {
   readonly fields: readonly string[];
   /** Where in `fields` the names stand whose values no table on the way may keep (RFC 7541 section 7.1.3). */
   readonly neverIndexed: ReadonlySet<number> | undefined;
-  /** What the message rules made of it, as a request's, a response's or a trailer's. */
-  facts: unknown;
+  /** What the message rules made of it, in each of its possible places. */
+  asRequest: unknown;
+  asResponse: unknown;
+  asTrailer: unknown;
   #block: Buffer | undefined;
+  #bytes = -1;
 
   constructor(fields: readonly string[], neverIndexed?: ReadonlySet<number>) {
     this.fields = fields;
@@ -23,6 +26,12 @@ export class HeaderList {
   get block(): Buffer {
     this.#block ??= encodeHeaders(this.fields, this.neverIndexed);
     return this.#block;
+  }
+
+  /** As SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113 section 6.5.2). */
+  get bytes(): number {
+    if (this.#bytes < 0) this.#bytes = this.fields.reduce((sum, text) => sum + text.length + 16, 0);
+    return this.#bytes;
   }
 
   /** The first value of a name; undefined without one. */

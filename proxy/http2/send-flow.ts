@@ -1,7 +1,16 @@
 /** Flow control towards the peer (RFC 9113 section 5.2): what may be sent now, and who waits for a window. */
 import type { Breach } from './breach.ts';
 import type { FrameWriter } from './frame-writer.ts';
-import { errorCode, flag, frame, initialTableBytes, initialWindow, maxFrameBytes, maxWindow, setting } from './frames.ts';
+import {
+  errorCode,
+  flag,
+  frame,
+  initialTableBytes,
+  initialWindow,
+  maxFrameBytes,
+  maxWindow,
+  setting,
+} from './frames.ts';
 import type { SessionStream } from './session-stream.ts';
 
 const overflow: Breach = { code: errorCode.flowControlError, message: 'a window that overflows' };

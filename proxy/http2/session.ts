@@ -13,8 +13,8 @@ import type { HeaderList } from './header-list.ts';
 import { PeerBudget } from './peer-budget.ts';
 import { ReceiveFlow } from './receive-flow.ts';
 import { SendFlow } from './send-flow.ts';
-import { type Http2Settings, ownSettings, type Role } from './settings.ts';
 import { type SessionStream, type StreamFactory, type StreamOwner, StreamReset } from './session-stream.ts';
+import { type Http2Settings, ownSettings, type Role } from './settings.ts';
 
 const empty = Buffer.alloc(0);
 /** A table of no bytes, which is what this end uses of it. */
@@ -106,9 +106,15 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     return this.#sending.maxHeaderListBytes;
   }
 
-  /** What the peer has to go on with before anything else: its settings, or the rest of a header block. */
-  get unfinished(): boolean {
-    return !this.#settled || this.#blocks.open > 0;
+  /** The peer has told its settings: its limit of streams is known. */
+  get settled(): boolean {
+    return this.#settled;
+  }
+
+  /** What the peer has begun and has to go on with before anything else. */
+  get unfinished(): string | undefined {
+    if (!this.#settled) return 'settings';
+    return this.#blocks.open > 0 ? `headers of ${this.#blocks.open}` : undefined;
   }
 
   // === For its user ===

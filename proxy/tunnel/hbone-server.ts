@@ -2,8 +2,8 @@
 import tls from 'node:tls';
 import { type Address, parseAddress } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
-import { Http2Session } from '../http2/session.ts';
 import type { HeaderList } from '../http2/header-list.ts';
+import { Http2Session } from '../http2/session.ts';
 import { byteStream, type Http2Stream } from '../http2/stream.ts';
 import { type Credentials, tlsOptions } from '../tls/credentials.ts';
 import { handshakeReason, type RefusalReason, verifyPeer } from '../tls/verify.ts';
