@@ -3,6 +3,7 @@ import type { Breach } from './breach.ts';
 import { errorCode, flag, maxFrameBytes } from './frames.ts';
 import { HeaderList } from './header-list.ts';
 import { HpackDecoder } from './hpack-decoder.ts';
+import type { Entry } from './hpack-dynamic-table.ts';
 
 const maxContinuations = 16;
 /** Blocks whose lists are kept, and how long they may be. */
@@ -18,15 +19,22 @@ export interface HeaderBlock {
   tooLarge: boolean;
 }
 
+interface Kept {
+  list: HeaderList;
+  /** What its block adds to the table, each time. */
+  added: readonly Entry[] | undefined;
+  /** Of the table that it means this with; -1 where it is the same with any. */
+  generation: number;
+}
+
 export class HeaderBlocks {
   readonly #maxListBytes: number;
   readonly #decoder: HpackDecoder;
   /**
-   * Lists by block: a peer that says the same again, as most do with most of their messages, says it in the same bytes
-   * once its table is filled.
+   * Lists by block: a peer that says the same again, as most do with most of their messages, often says it in the same
+   * bytes.
    */
-  readonly #lists = new Map<string, HeaderList>();
-  #generation = 0;
+  readonly #kept = new Map<string, Kept>();
   #parts: Buffer[] = [];
   #bytes = 0;
   #end = false;
@@ -84,16 +92,21 @@ export class HeaderBlocks {
   }
 
   #known(key: string): HeaderList | undefined {
-    if (this.#generation === this.#decoder.generation) return this.#lists.get(key);
-    this.#generation = this.#decoder.generation;
-    this.#lists.clear();
-    return undefined;
+    const kept = this.#kept.get(key);
+    if (!kept) return undefined;
+    if (kept.generation >= 0 && kept.generation !== this.#decoder.generation) {
+      this.#kept.delete(key);
+      return undefined;
+    }
+    if (kept.added) this.#decoder.add(kept.added);
+    return kept.list;
   }
 
-  /** Not where the block has changed the table: the same bytes would then mean a change again. */
   #keep(key: string, list: HeaderList): void {
-    if (this.#generation !== this.#decoder.generation) return;
-    if (this.#lists.size >= keptLists) this.#lists.delete(this.#lists.keys().next().value!);
-    this.#lists.set(key, list);
+    const { usedTable, resizedTable, added, generation } = this.#decoder;
+    // What the table's entries mean has changed already.
+    if (resizedTable || (usedTable && added)) return;
+    if (this.#kept.size >= keptLists) this.#kept.delete(this.#kept.keys().next().value!);
+    this.#kept.set(key, { list, added, generation: usedTable ? generation : -1 });
   }
 }
