@@ -8,7 +8,7 @@ import { requestSettings } from './settings.ts';
 const maxSessions = 16;
 const maxWaiting = 1024;
 const maxWaitMs = 10_000;
-const idleMs = 60_000;
+const usualIdleMs = 60_000;
 /** For a server's first SETTINGS. */
 const settleMs = 5_000;
 /**
@@ -31,12 +31,18 @@ export interface SessionPoolOptions {
   generation(): number;
   /** Milliseconds, monotonic; coarse. */
   now(): number;
+  /** Milliseconds that a session without streams is kept. */
+  idleMs?: number;
+  /** The server has ended a session, or begun to. */
+  onServerEnd?(): void;
 }
 
 interface Entry {
   session: MessageSession;
   generation: number;
   madeAt: number;
+  /** It is this end that ends it. */
+  retired: boolean;
   idleSince: number;
 }
 
@@ -76,19 +82,22 @@ export class SessionPool {
       settings: requestSettings,
       makeStream: messageStream,
       onRoom: () => this.#onRoom(entry),
+      onGoaway: () => this.#options.onServerEnd?.(),
       onClose: () => this.#onClose(entry),
     });
     const now = this.#options.now();
-    const entry: Entry = { session, generation, madeAt: now, idleSince: now };
+    const entry: Entry = { session, generation, madeAt: now, retired: false, idleSince: now };
     this.#entries.push(entry);
   }
 
   /** Ends what has been idle too long, and the wait of those who have waited too long. */
   sweep(): void {
     const now = this.#options.now();
-    for (const { session, madeAt, idleSince } of [...this.#entries]) {
+    const { idleMs = usualIdleMs } = this.#options;
+    for (const entry of [...this.#entries]) {
+      const { session, madeAt, idleSince } = entry;
       if (!session.settled && now - madeAt > settleMs) session.destroy(new Error('the server tells no settings'));
-      else if (session.streams === 0 && now - idleSince > idleMs) session.close();
+      else if (session.streams === 0 && now - idleSince > idleMs) this.#end(entry);
     }
     while (this.#waiting[0] && now - this.#waiting[0].since > maxWaitMs && !this.#dialling) {
       this.#waiting.shift()!.callback(this.#queueFull(`one has waited for ${maxWaitMs / 1000} s`), undefined);
@@ -99,7 +108,12 @@ export class SessionPool {
   close(): void {
     this.#closed = true;
     this.#fail(new ProxyError('connect-failed', `${this.#options.name}: closing`, { source: 'proxy' }));
-    for (const { session } of [...this.#entries]) session.close();
+    for (const entry of [...this.#entries]) this.#end(entry);
+  }
+
+  #end(entry: Entry): void {
+    entry.retired = true;
+    entry.session.close();
   }
 
   #usable(): MessageSession | undefined {
@@ -116,8 +130,8 @@ export class SessionPool {
   /** Those that get no more streams end with their last one. */
   #retire(): void {
     const generation = this.#options.generation();
-    for (const { session, generation: own } of [...this.#entries]) {
-      if (own !== generation || session.resetsSent >= maxResets) session.close();
+    for (const entry of [...this.#entries]) {
+      if (entry.generation !== generation || entry.session.resetsSent >= maxResets) this.#end(entry);
     }
   }
 
@@ -148,6 +162,7 @@ export class SessionPool {
   #onClose(entry: Entry): void {
     const at = this.#entries.indexOf(entry);
     if (at >= 0) this.#entries.splice(at, 1);
+    if (!entry.retired) this.#options.onServerEnd?.();
     this.#grow();
   }
 

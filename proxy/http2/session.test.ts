@@ -6,7 +6,8 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 import { errorCode } from './frames.ts';
 import { encodeHeaders } from './hpack-encoder.ts';
-import { Http2Session, type Http2SessionOptions } from './session.ts';
+import { Http2Session } from './session.ts';
+import type { Http2SessionOptions } from './session-options.ts';
 import { byteStream, type Http2Stream } from './stream.ts';
 
 const settings = { streamWindow: 1 << 20, connectionWindow: 4 << 20, maxStreams: 10, maxHeaderListBytes: 16_384 };

@@ -9,12 +9,13 @@ import { frameBreach } from './frame-rules.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { errorCode, flag, frame, maxWindow, preface, uint32 } from './frames.ts';
 import { type HeaderBlock, HeaderBlocks } from './header-blocks.ts';
-import type { HeaderList } from './header-list.ts';
 import { PeerBudget } from './peer-budget.ts';
 import { ReceiveFlow } from './receive-flow.ts';
 import { SendFlow } from './send-flow.ts';
-import { type SessionStream, type StreamFactory, type StreamOwner, StreamReset } from './session-stream.ts';
-import { type Http2Settings, ownSettings, type Role } from './settings.ts';
+import type { Http2SessionOptions } from './session-options.ts';
+import { type SessionStream, type StreamOwner, StreamReset } from './session-stream.ts';
+import { ownSettings } from './settings.ts';
+import { StreamIds } from './stream-ids.ts';
 
 const empty = Buffer.alloc(0);
 /** A table of no bytes, which is what this end uses of it. */
@@ -23,22 +24,6 @@ const noTable = Buffer.from([0x20]);
 const maxUnsent = 1 << 20;
 /** For streams that the peer began before it heard that it should not. */
 const drainMs = 1_000;
-
-export interface Http2SessionOptions<S extends SessionStream> {
-  role: Role;
-  settings: Http2Settings;
-  makeStream: StreamFactory<S>;
-  /** The peer began a stream. `end`: it has no content. Server only. */
-  onStream?: (stream: S, list: HeaderList, end: boolean) => void;
-  /** The peer began a stream with more headers than are read; without a listener it is reset. */
-  onTooLarge?: (stream: S) => void;
-  /** No new stream can be begun from now on. */
-  onGoaway?: () => void;
-  /** There may be room for another stream: one has ended, or the peer allows more. */
-  onRoom?: () => void;
-  /** The connection is over; called once, with the cause where it was not ended in order. */
-  onClose: (error: Error | undefined) => void;
-}
 
 export class Http2Session<S extends SessionStream> implements StreamOwner {
   readonly #socket: Duplex;
@@ -51,10 +36,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   readonly #streams = new Map<number, S>();
   readonly #pings: (() => void)[] = [];
   readonly #budget = new PeerBudget();
-  #nextId: number;
-  /** The highest stream of the peer's so far, and of those the highest that was looked at. */
-  #highestPeerId = 0;
-  #lastPeerId = 0;
+  readonly #ids: StreamIds;
   #settled = false;
   #draining = false;
   #closing = false;
@@ -67,7 +49,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     this.#socket = socket;
     this.#options = options;
     const { settings, role } = options;
-    this.#nextId = role === 'client' ? 1 : 2;
+    this.#ids = new StreamIds(role);
     this.#blocks = new HeaderBlocks(settings.maxHeaderListBytes);
     this.#reader = new FrameReader(role === 'server', {
       onDataHead: (stream, length) => this.#onDataHead(stream, length),
@@ -98,7 +80,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
 
   /** Whether streams can be begun now or once others have ended. */
   get lasting(): boolean {
-    return !this.#over && !this.#closing && this.#nextId < maxWindow;
+    return !this.#over && !this.#closing && this.#ids.left;
   }
 
   /** Bytes of one header list that the peer reads. */
@@ -126,9 +108,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
 
   /** Begins a stream; `block` is an encoded header block. `end`: it has no content. Only while `usable`. */
   request(block: Buffer, end = false): S {
-    const id = this.#nextId;
-    this.#nextId += 2;
-    const stream = this.#add(id);
+    const stream = this.#add(this.#ids.take());
     this.sendHeaders(stream, block, end);
     return stream;
   }
@@ -232,7 +212,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
 
   #onDataHead(id: number, length: number): void {
     if (this.#blocks.open > 0 || !this.#settled) return this.#fail(errorCode.protocolError, 'DATA where it may not be');
-    if (id === 0 || this.#isIdle(id)) return this.#fail(errorCode.protocolError, 'DATA on no stream');
+    if (id === 0 || this.#ids.isIdle(id)) return this.#fail(errorCode.protocolError, 'DATA on no stream');
     this.#receiving.take(length);
     if (length === 0 && !this.#budget.idleFrames.take()) return this.#calm('empty DATA frames');
     const stream = this.#streams.get(id);
@@ -309,21 +289,21 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
       return;
     }
     if (this.#options.role === 'client') {
-      if (this.#isIdle(id)) this.#fail(errorCode.protocolError, 'HEADERS on a stream that was not begun');
+      if (this.#ids.isIdle(id)) this.#fail(errorCode.protocolError, 'HEADERS on a stream that was not begun');
       return;
     }
-    if (id % 2 === 0 || id <= this.#highestPeerId) {
+    if (id % 2 === 0 || id <= this.#ids.highestOfPeer) {
       if (this.#budget.mayTrail(id)) return;
       return this.#fail(errorCode.protocolError, 'a stream begun twice or by the wrong end');
     }
-    this.#highestPeerId = id;
+    this.#ids.highestOfPeer = id;
     // Behind a GOAWAY: the peer knows that nobody has looked at it (section 6.8).
     if (!this.#closing) this.#begin(block);
   }
 
   #begin({ stream: id, list, end, tooLarge }: HeaderBlock): void {
     const { settings, onStream, onTooLarge } = this.#options;
-    this.#lastPeerId = id;
+    this.#ids.lastOfPeer = id;
     const refuse = (code: number) => {
       this.#reset(id, code);
       if (!this.#budget.resets.take()) this.#calm('refused streams');
@@ -337,7 +317,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   }
 
   #onReset(id: number, payload: Buffer): void {
-    if (this.#isIdle(id)) return this.#fail(errorCode.protocolError, 'RST_STREAM on no stream');
+    if (this.#ids.isIdle(id)) return this.#fail(errorCode.protocolError, 'RST_STREAM on no stream');
     const stream = this.#streams.get(id);
     // A server only ends what this end has asked of it.
     const free = stream && this.#options.role === 'client';
@@ -381,7 +361,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     this.#closing = true;
     if (told) this.#options.onGoaway?.();
     for (const stream of [...this.#streams.values()]) {
-      if (stream.id <= last || stream.id % 2 !== this.#nextId % 2) continue;
+      if (stream.id <= last || !this.#ids.isOwn(stream.id)) continue;
       this.#streams.delete(stream.id);
       stream.abort(new StreamReset(errorCode.refusedStream, 'the peer is closing and has not looked at the stream'));
       this.#forget(stream);
@@ -396,14 +376,9 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
       if (breach) this.#fail(breach.code, breach.message);
       return;
     }
-    if (this.#isIdle(id)) return this.#fail(errorCode.protocolError, 'WINDOW_UPDATE on no stream');
+    if (this.#ids.isIdle(id)) return this.#fail(errorCode.protocolError, 'WINDOW_UPDATE on no stream');
     const stream = this.#streams.get(id);
     if (stream) this.#sending.widenStream(stream, bytes);
-  }
-
-  /** Neither end has begun it. */
-  #isIdle(id: number): boolean {
-    return id % 2 === this.#nextId % 2 ? id >= this.#nextId : id > this.#highestPeerId;
   }
 
   // === Ends ===
@@ -422,7 +397,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     this.#end(new Error(`HTTP/2: ${message}`));
   }
 
-  #goaway(code: number, last = this.#lastPeerId): void {
+  #goaway(code: number, last = this.#ids.lastOfPeer): void {
     this.#writer.frame(frame.goaway, 0, 0, Buffer.concat([uint32(last), uint32(code)]));
   }
 

@@ -15,8 +15,8 @@ export class Http2Application implements Http2Target, Timed {
   readonly #pool: SessionPool;
   readonly #timers: TimerWheel;
 
-  /** `first`: a connection to begin with. */
-  constructor(address: Address, first: Socket, timers: TimerWheel) {
+  /** `first`: a connection to begin with. `onServerEnd`: the application ends a connection, or says that it will. */
+  constructor(address: Address, first: Socket, timers: TimerWheel, onServerEnd: () => void) {
     this.#endpoint = { address };
     this.#timers = timers;
     this.deadline = timers.now + sweepMs;
@@ -25,6 +25,9 @@ export class Http2Application implements Http2Target, Timed {
       dial: (callback) => dialTcp(address, applicationTimeoutMs, callback),
       generation: () => 0,
       now: () => timers.now,
+      // It lasts as long as the client's.
+      idleMs: Number.POSITIVE_INFINITY,
+      onServerEnd,
     });
     if (!first.destroyed && !first.readableEnded) this.#pool.adopt(first, 0);
     timers.add(this);

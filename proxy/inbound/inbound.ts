@@ -155,10 +155,12 @@ export class Inbound {
     const { connections, timers, log } = this.#options;
     const { stream, destination } = client;
     const series = this.#series(client, 'http');
-    const target = new Http2Application(destination, application, timers);
+    let connection: Http2Connection | undefined;
+    // So that its client looks for another server, as it would without the mesh.
+    const target = new Http2Application(destination, application, timers, () => connection?.drain());
     series.connectionOpened();
     let over = false;
-    const connection: Http2Connection = new Http2Connection(stream, read, {
+    connection = new Http2Connection(stream, read, {
       target,
       observer: observe(series),
       timers,
@@ -168,7 +170,7 @@ export class Inbound {
         over = true;
         series.connectionClosed();
         target.close();
-        connections.delete(connection);
+        if (connection) connections.delete(connection);
       },
       onRefused: (code) => log.warn('inbound request refused', { code, destination, peer: client.identity ?? 'plain' }),
     });
