@@ -1,26 +1,29 @@
 /**
- * `npm run bench`: wrk → client proxy → mutual TLS → server proxy → nginx, for this mesh and its peers, in pods of a
- * local mesh of its own. Peers take turns within each round, so that drift of the machine hits all alike.
- * Flags: --rounds N (3), --seconds N (5), --connections 8,32,128, --peers mesh,haproxy,… (all),
+ * `npm run bench`: load → client proxy → mutual TLS → server proxy → nginx, for this mesh and its peers, in pods of a
+ * local mesh of its own. The load is wrk's for HTTP/1.1, h2load's for HTTP/2. Peers take turns within each round, so that drift of the machine hits all alike.
+ * Flags: --rounds N (3), --seconds N (5),  --protocol http1|http2|both (both), --connections 8,32,128 (of HTTP/1.1; HTTP/2 has 4), --peers mesh,haproxy,… (all),
  * --json FILE, --write (docs/benchmarks.md).
  */
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { ensurePrograms, runtimePrograms } from '../scripts/programs.ts';
 import { type PodObject, TestMesh } from '../test/support/mesh.ts';
+import { h2latencies, h2load } from './h2load.ts';
 import { deploy, type Pair } from './pair.ts';
 import { envoy } from './peers/envoy.ts';
 import { haproxy } from './peers/haproxy.ts';
 import { httpProxy } from './peers/http-proxy.ts';
 import { mesh as own } from './peers/mesh.ts';
-import { document, type Sample, summarize, table } from './report.ts';
+import type { Protocol } from './peers/peer.ts';
+import { document, type Run, type Sample, summarize, table } from './report.ts';
 import { usage } from './usage.ts';
-import { wrk } from './wrk.ts';
+import { type LoadResult, wrk } from './wrk.ts';
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '5' },
+    protocol: { type: 'string', default: 'both' },
     connections: { type: 'string', default: '8,32,128' },
     peers: { type: 'string' },
     json: { type: 'string' },
@@ -29,13 +32,22 @@ const { values } = parseArgs({
 });
 const rounds = Number(values.rounds);
 const seconds = Number(values.seconds);
-const connections = values.connections.split(',').map(Number);
+const wrkConnections = values.connections.split(',').map(Number);
+const protocols = (['http1', 'http2'] as const).filter((one) => [one, 'both'].includes(values.protocol));
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
-if (![rounds, seconds, ...connections].every((number) => Number.isInteger(number) && number > 0)) {
+if (![rounds, seconds, ...wrkConnections].every((number) => Number.isInteger(number) && number > 0)) {
   throw new Error('--rounds, --seconds and --connections take whole numbers above 0');
 }
+if (protocols.length === 0) throw new Error('--protocol takes http1, http2 or both');
 
-await ensurePrograms({ ...runtimePrograms, wrk: 'wrk', nginx: 'nginx-light', openssl: 'openssl', curl: 'curl' });
+await ensurePrograms({
+  ...runtimePrograms,
+  wrk: 'wrk',
+  nginx: 'nginx-light',
+  h2load: 'nghttp2-client',
+  openssl: 'openssl',
+  curl: 'curl',
+});
 const known = [own, haproxy, envoy, httpProxy];
 const wanted = values.peers?.split(',') ?? known.map((peer) => peer.name.toLowerCase());
 const stranger = wanted.find((name) => !known.some((peer) => peer.name.toLowerCase() === name));
@@ -48,48 +60,67 @@ const peers = known.filter((peer) => {
   return !missing;
 });
 
-const samples: Sample[] = [];
-say('starting a local mesh');
-const mesh = await TestMesh.install();
-try {
-  const pairs: Pair[] = [];
-  for (const peer of peers) pairs.push(await deploy(peer, mesh));
-  for (let round = 1; round <= rounds; round++)
-    for (const count of connections)
-      for (const pair of pairs) {
-        const sample = await measure(pair, count);
-        samples.push(sample);
-        const errors = sample.errors > 0 ? `, ${sample.errors} ERRORS` : '';
-        say(
-          `round ${round}/${rounds}, ${count} connections, ${sample.peer}: ${Math.round(sample.rate)} requests/s, p99 ${sample.p99_ms} ms${errors}`,
-        );
-      }
-} finally {
-  const left = await mesh.uninstall();
-  if (left.length > 0) say(`left behind: ${left.join(', ')}`);
+const runs: Run[] = [];
+for (const protocol of protocols) {
+  const connections = protocol === 'http2' ? [4] : wrkConnections;
+  const samples = await compare(protocol, connections);
+  runs.push({ protocol, summary: summarize(samples, connections), samples });
 }
-const summary = summarize(samples, connections);
-process.stdout.write(`${table(summary)}\n`);
-if (values.json) await writeFile(values.json, `${JSON.stringify({ rounds, seconds, summary, samples }, null, 2)}\n`);
+process.stdout.write(`${runs.map((run) => table(run)).join('\n\n')}\n`);
+if (values.json) await writeFile(values.json, `${JSON.stringify({ rounds, seconds, runs }, null, 2)}\n`);
 if (values.write) {
-  await writeFile('docs/benchmarks.md', document(summary, { rounds, seconds }));
+  await writeFile('docs/benchmarks.md', document(runs, { rounds, seconds }));
   say('wrote docs/benchmarks.md');
 }
 
-async function measure({ peer, url, client, proxies }: Pair, count: number): Promise<Sample> {
+/** All peers of a protocol, in a mesh of their own. */
+async function compare(protocol: Protocol, connections: number[]): Promise<Sample[]> {
+  const samples: Sample[] = [];
+  say(`starting a local mesh for ${protocol}`);
+  const mesh = await TestMesh.install();
+  try {
+    const pairs: Pair[] = [];
+    for (const peer of peers) {
+      if (peer.protocols.includes(protocol)) pairs.push(await deploy(peer, mesh, protocol));
+    }
+    for (let round = 1; round <= rounds; round++)
+      for (const count of connections)
+        for (const pair of pairs) {
+          const sample = await measure(mesh, pair, count, protocol);
+          samples.push(sample);
+          const errors = sample.errors > 0 ? `, ${sample.errors} ERRORS` : '';
+          say(
+            `round ${round}/${rounds}, ${count} connections, ${sample.peer}: ${Math.round(sample.rate)} requests/s, p99 ${sample.p99_ms} ms${errors}`,
+          );
+        }
+  } finally {
+    const left = await mesh.uninstall();
+    if (left.length > 0) say(`left behind: ${left.join(', ')}`);
+  }
+  return samples;
+}
+
+async function measure(mesh: TestMesh, pair: Pair, count: number, protocol: Protocol): Promise<Sample> {
+  const { peer, url, client, proxies } = pair;
   const inside = (...command: string[]) => mesh.inside(client as PodObject, ...command);
-  await wrk(inside, url, count, 1);
+  const load = (duration: number) =>
+    protocol === 'http2' ? h2load(inside, url, count, duration) : wrk(inside, url, count, duration);
+  await load(1);
   const before = await Promise.all(proxies.map(usage));
-  const result = await wrk(inside, url, count, seconds);
+  const result = await load(seconds);
   const after = await Promise.all(proxies.map(usage));
+  const latencies = protocol === 'http2' ? await h2latencies(inside, url, count, pair.folder) : undefined;
+  const { p50_ms, p99_ms } = { ...result, ...latencies } as LoadResult;
   const sum = (all: typeof after, field: 'cpu' | 'rss' | 'private') =>
     all.reduce((total, one) => total + one[field], 0);
-  const { requests, ...figures } = result;
   return {
     peer: peer.name,
     connections: count,
-    ...figures,
-    cpu_us_per_request: ((sum(after, 'cpu') - sum(before, 'cpu')) / requests) * 1e6,
+    rate: result.rate,
+    p50_ms,
+    p99_ms,
+    errors: result.errors,
+    cpu_us_per_request: ((sum(after, 'cpu') - sum(before, 'cpu')) / result.requests) * 1e6,
     rss_mb: sum(after, 'rss') / proxies.length / 2 ** 20,
     private_mb: sum(after, 'private') / proxies.length / 2 ** 20,
   };

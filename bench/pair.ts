@@ -6,9 +6,9 @@ import { resources } from '../kube/resources.ts';
 import { type PodObject, type TestMesh, until } from '../test/support/mesh.ts';
 import { makeCertificates } from './certificates.ts';
 import { mesh as ownPeer } from './peers/mesh.ts';
-import { clientPort, originPort, type Peer } from './peers/peer.ts';
+import { clientPort, originPort, type Peer, type Protocol } from './peers/peer.ts';
 
-const nginxConf = `worker_processes 1;
+const nginxConf = (protocol: Protocol) => `worker_processes 1;
 daemon off;
 pid /tmp/nginx.pid;
 error_log stderr crit;
@@ -19,7 +19,7 @@ http {
   keepalive_requests 100000000;
   client_body_temp_path /tmp; proxy_temp_path /tmp; fastcgi_temp_path /tmp; uwsgi_temp_path /tmp; scgi_temp_path /tmp;
   server {
-    listen ${originPort} backlog=4096;
+    listen ${originPort} backlog=4096${protocol === 'http2' ? ' http2' : ''};
     location / { default_type text/plain; return 200 "hello from the origin of the bench\\n"; }
   }
 }
@@ -27,22 +27,24 @@ http {
 
 export interface Pair {
   peer: Peer;
-  /** What wrk in the client's pod asks for. */
+  /** What the load generator in the client's pod asks for. */
   url: string;
   client: PodObject;
+  /** Mounted at /bench in both pods. */
+  folder: string;
   /** Processes of the client's and the server's proxy. */
   proxies: [number, number];
 }
 
 /** Deploys the pair and waits until it answers. */
-export async function deploy(peer: Peer, mesh: TestMesh): Promise<Pair> {
+export async function deploy(peer: Peer, mesh: TestMesh, protocol: Protocol): Promise<Pair> {
   const name = peer.name.toLowerCase();
   const folder = path.join(mesh.home, `bench-${name}`);
   await mkdir(folder, { mode: 0o755 });
   await makeCertificates(folder);
   const write = (files: Record<string, string>) =>
     Promise.all(Object.entries(files).map(([file, content]) => writeFile(path.join(folder, file), content)));
-  await write({ 'nginx.conf': nginxConf, ...peer.files('127.0.0.1') });
+  await write({ 'nginx.conf': nginxConf(protocol), ...peer.files('127.0.0.1', protocol) });
   // Programs in pods are not root's.
   await execa('chmod', ['-R', 'a+rX', mesh.home]);
 
@@ -53,16 +55,18 @@ export async function deploy(peer: Peer, mesh: TestMesh): Promise<Pair> {
     return (await mesh.ready(`${name}-${role}`))[0]!;
   };
   const server = await up('server', ['nginx', '-e', 'stderr', '-c', '/bench/nginx.conf'], peer.server);
-  await write(peer.files(server.status.podIP));
+  await write(peer.files(server.status.podIP, protocol));
   const client = await up('client', ['sleep', 'infinity'], peer.client);
   const container = isOwn ? 'mesh-proxy' : 'proxy';
   const pair: Pair = {
     peer,
     url: `http://${isOwn ? await serviceAddress(mesh, name) : `127.0.0.1:${clientPort}`}/`,
     client,
+    folder,
     proxies: [mesh.pid(client, container), mesh.pid(server, container)],
   };
-  const get = ['curl', '-s', '-m', '2', '-o', '/dev/null', '-w', '%{http_code}', pair.url];
+  const http2 = protocol === 'http2' ? ['--http2-prior-knowledge'] : [];
+  const get = ['curl', ...http2, '-s', '-m', '2', '-o', '/dev/null', '-w', '%{http_code}', pair.url];
   await until(`${peer.name} answers`, async () => (await mesh.exec(client, ...get).catch(() => '')) === '200');
   return pair;
 }

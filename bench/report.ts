@@ -1,5 +1,7 @@
 /** From samples to medians, ratios, a table and docs/benchmarks.md. */
 import { cpus } from 'node:os';
+import { streams } from './h2load.ts';
+import type { Protocol } from './peers/peer.ts';
 
 export interface Sample {
   peer: string;
@@ -19,6 +21,13 @@ export interface Sample {
 export interface Summary extends Sample {
   /** Rate of this mesh over the peer's. */
   ratio: number;
+}
+
+/** All samples of one protocol. */
+export interface Run {
+  protocol: Protocol;
+  summary: Summary[];
+  samples: Sample[];
 }
 
 function median(numbers: number[]): number {
@@ -52,9 +61,9 @@ export function summarize(samples: Sample[], connections: number[]): Summary[] {
   });
 }
 
-export function table(summary: Summary[]): string {
+export function table({ protocol, summary }: Run): string {
   const rows = summary.map((row) => [
-    String(row.connections),
+    protocol === 'http2' ? `${row.connections} × ${streams} streams` : String(row.connections),
     row.peer,
     String(Math.round(row.rate)),
     `${row.ratio.toFixed(2)} ×`,
@@ -81,7 +90,9 @@ export function table(summary: Summary[]): string {
   return [line(head), line(head.map((_, index) => (index === 1 ? '---' : '---:'))), ...rows.map(line)].join('\n');
 }
 
-export function document(summary: Summary[], run: { rounds: number; seconds: number }): string {
+const titles: Record<Protocol, string> = { http1: 'HTTP/1.1', http2: 'HTTP/2' };
+
+export function document(runs: Run[], run: { rounds: number; seconds: number }): string {
   const processor = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}`;
   return `# Benchmarks
 
@@ -89,13 +100,13 @@ Written by
 
     npm run bench -- --write --rounds ${run.rounds} --seconds ${run.seconds}
 
-on ${new Date().toISOString().slice(0, 10)}, ${processor}, Linux, Node ${process.versions.node}. Load generator (wrk, one thread), both proxies and the
-origin (nginx, one worker, 35-byte body) share the machine. Every peer terminates and originates mutual TLS 1.3 and speaks
-HTTP/1.1 to client and origin; each proxy is one process with one thread. This mesh runs as its users run it: injected pods, a
+on ${new Date().toISOString().slice(0, 10)}, ${processor}, Linux, Node ${process.versions.node}. Load generator (wrk or, for HTTP/2,
+h2load; one thread), both proxies and the origin (nginx, one worker, 35-byte body) share the machine. Every peer terminates
+and originates mutual TLS 1.3 and speaks the same protocol on every hop; each proxy is one process with one thread. This mesh runs as its users run it: injected pods, a
 service's address, all metrics on. Peers take turns within a round; figures are medians over rounds, and ratios compare this
 mesh with the peer within the same run. Processor time is that of both proxies; memory is the mean of the two after the load.
 
-${table(summary)}
+${runs.map((one) => `## ${titles[one.protocol]}\n\n${table(one)}`).join('\n\n')}
 
 A Node proxy is larger than the others: most of its resident memory is the Node binary, which all proxies of a machine share;
 the private column is what each one adds. Run it on your own machine: absolute figures say little elsewhere.

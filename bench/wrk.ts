@@ -1,7 +1,7 @@
 /** One run of wrk inside a pod, and what it printed as numbers. */
 import { execa } from 'execa';
 
-export interface WrkResult {
+export interface LoadResult {
   requests: number;
   /** Requests per second. */
   rate: number;
@@ -17,7 +17,7 @@ export async function wrk(
   url: string,
   connections: number,
   seconds: number,
-): Promise<WrkResult> {
+): Promise<LoadResult> {
   const flags = ['-t', '1', '-c', String(connections), '-d', `${seconds}s`, '--latency'];
   const [program, ...args] = inside('wrk', ...flags, url);
   const { stdout } = await execa(program!, args);

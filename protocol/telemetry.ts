@@ -16,7 +16,7 @@ export interface TelemetrySeries {
   /** Identity of the peer, where it showed one. */
   peerIdentity: string | null;
 
-  /** Requests ended, of them failed (status 5xx, no response, connection lost). Zero for tcp. */
+  /** Requests ended, of them failed (status 5xx, no response, connection lost, a gRPC status that is the server's fault). Zero for tcp. */
   requests: number;
   failures: number;
   /** Requests by status class, e.g. `{"2xx": 10, "5xx": 1, "none": 1}`. */

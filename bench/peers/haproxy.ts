@@ -17,23 +17,27 @@ defaults
 /** One thread each, keep-alive and connection reuse on both hops; logging off. */
 export const haproxy: Peer = {
   name: 'HAProxy',
+  protocols: ['http1', 'http2'],
   missing: () => (found('haproxy') ? undefined : 'apt-get install haproxy'),
-  files: (serverIp) => ({
-    'haproxy-server.cfg': `${head}
+  files: (serverIp, protocol) => {
+    const [plain, alpn] = protocol === 'http2' ? [' proto h2', ' alpn h2'] : ['', ''];
+    return {
+      'haproxy-server.cfg': `${head}
 frontend in
-  bind :${tlsPort} ssl crt /bench/server.pem ca-file /bench/ca.crt verify required ssl-min-ver TLSv1.3
+  bind :${tlsPort} ssl crt /bench/server.pem ca-file /bench/ca.crt verify required ssl-min-ver TLSv1.3${alpn}
   default_backend origin
 backend origin
-  server origin 127.0.0.1:${originPort}
+  server origin 127.0.0.1:${originPort}${plain}
 `,
-    'haproxy-client.cfg': `${head}
+      'haproxy-client.cfg': `${head}
 frontend in
-  bind 127.0.0.1:${clientPort}
+  bind 127.0.0.1:${clientPort}${plain}
   default_backend server
 backend server
-  server server ${serverIp}:${tlsPort} ssl crt /bench/client.pem ca-file /bench/ca.crt verify required verifyhost bench
+  server server ${serverIp}:${tlsPort} ssl crt /bench/client.pem ca-file /bench/ca.crt verify required verifyhost bench${alpn}
 `,
-  }),
+    };
+  },
   server: ['haproxy', '-db', '-f', '/bench/haproxy-server.cfg'],
   client: ['haproxy', '-db', '-f', '/bench/haproxy-client.cfg'],
 };

@@ -7,6 +7,7 @@ const run = (role: string, ...args: (string | number)[]) => [process.execPath, p
 /** The npm package http-proxy on both ends, keep-alive agents, as its users run it. */
 export const httpProxy: Peer = {
   name: 'http-proxy',
+  protocols: ['http1'],
   missing: () => undefined,
   files: (serverIp) => ({ 'http-proxy-target': `https://${serverIp}:${tlsPort}` }),
   server: run('server', tlsPort, `http://127.0.0.1:${originPort}`),

@@ -3,7 +3,7 @@ import { type ControlMessage, maxMessageBytes, type ProxyMessage } from '../../p
 import type { SpiffeId } from '../../protocol/identity.ts';
 import { encodeHeaders } from '../http2/hpack-encoder.ts';
 import { Http2Session } from '../http2/session.ts';
-import type { Http2Stream } from '../http2/stream.ts';
+import { byteStream, type Http2Stream } from '../http2/stream.ts';
 import type { Logger } from '../log.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { dial } from '../tls/dial.ts';
@@ -35,7 +35,7 @@ export interface DiscoveryOptions {
 
 export class DiscoveryClient {
   readonly #options: DiscoveryOptions;
-  #session: Http2Session | undefined;
+  #session: Http2Session<Http2Stream> | undefined;
   #stream: Http2Stream | undefined;
   #timer: NodeJS.Timeout | undefined;
   #pinger: NodeJS.Timeout | undefined;
@@ -90,9 +90,10 @@ export class DiscoveryClient {
       (error, socket) => {
         if (!socket) return this.#again(error?.message ?? 'no connection');
         if (this.#stopped) return void socket.destroy();
-        const session: Http2Session = new Http2Session(socket, {
+        const session: Http2Session<Http2Stream> = new Http2Session(socket, {
           role: 'client',
           settings: streamSettings,
+          makeStream: byteStream,
           onGoaway: () => session.destroy(),
           onClose: (cause) => this.#closed(session, cause?.message ?? 'the control plane closed the stream'),
         });
@@ -102,16 +103,17 @@ export class DiscoveryClient {
     );
   }
 
-  #open(session: Http2Session, host: string): void {
+  #open(session: Http2Session<Http2Stream>, host: string): void {
     const head = [':method', 'POST', ':scheme', 'https', ':authority', host, ':path', '/v1/proxy'];
-    const stream = session.request(encodeHeaders([...head, 'content-type', 'application/x-ndjson']), (headers) => {
-      const status = headers[headers.indexOf(':status') + 1];
+    const stream = session.request(encodeHeaders([...head, 'content-type', 'application/x-ndjson']));
+    stream.onHeaders = (list) => {
+      const status = list.value(':status');
       if (status !== '200') return session.destroy(new Error(`the control plane answered ${status}`));
       this.#failures = 0;
       this.#connected = true;
       this.#options.log.info('connected to the control plane');
       this.#options.onOpen();
-    });
+    };
     this.#stream = stream;
     const reader = new LineReader(maxMessageBytes, (line) => this.#onLine(line));
     stream.on('data', (chunk: Buffer) => {
@@ -142,7 +144,7 @@ export class DiscoveryClient {
     this.#options.onMessage(message);
   }
 
-  #closed(session: Http2Session, why: string): void {
+  #closed(session: Http2Session<Http2Stream>, why: string): void {
     if (this.#session !== session) return;
     clearInterval(this.#pinger);
     this.#session = undefined;

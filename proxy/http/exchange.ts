@@ -2,9 +2,11 @@
 import type { Endpoint } from '../../protocol/discovery.ts';
 import type { CarrierCallback } from '../carrier.ts';
 import type { ProxyError } from '../error.ts';
+import type { SessionCallback } from '../http2/session-pool.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
+import { isGrpcFailure } from './grpc.ts';
 
-/** One request and its response; one object per client connection, its fields set anew for each request. */
+/** One request and its response; in HTTP/1 one object per client connection, its fields set anew for each request. */
 export interface Exchange {
   method: string;
   /** Tries made so far, the first included. */
@@ -21,6 +23,9 @@ export interface Exchange {
   /** Bytes from the client and to it, heads included. */
   sentBytes: number;
   receivedBytes: number;
+  /** Whether it is a gRPC call, and the status that its response ended with; -1 before. */
+  grpc: boolean;
+  grpcStatus: number;
   /** Why it failed; undefined for a complete response, whatever its status. */
   error: ProxyError | undefined;
   /** Free for the target to keep its own state of the exchange, e.g. what it has counted as pending. */
@@ -38,6 +43,8 @@ export function newExchange(): Exchange {
     firstByteAt: 0,
     sentBytes: 0,
     receivedBytes: 0,
+    grpc: false,
+    grpcStatus: -1,
     error: undefined,
     state: undefined,
   };
@@ -54,7 +61,21 @@ export function beginExchange(exchange: Exchange, method: string): void {
   exchange.firstByteAt = 0;
   exchange.sentBytes = 0;
   exchange.receivedBytes = 0;
+  exchange.grpc = false;
+  exchange.grpcStatus = -1;
   exchange.error = undefined;
+}
+
+/** Whether it counts against the server: no response or a broken one, status 5xx, a gRPC status that is its fault. */
+export function isFailure({ status, error, grpcStatus }: Exchange): boolean {
+  return (
+    status >= 500 || status === 0 || isGrpcFailure(grpcStatus) || (error !== undefined && error.source !== 'client')
+  );
+}
+
+/** Milliseconds to the first response byte, or to the end where there was none. */
+export function latencyOf({ startedAt, firstByteAt }: Exchange): number {
+  return (firstByteAt > 0 ? firstByteAt : performance.now()) - startedAt;
 }
 
 /** RFC 9110 section 9.2.2: sending these twice does what sending them once does. */
@@ -69,26 +90,41 @@ export interface Http1Target {
   acquire(exchange: Exchange, callback: CarrierCallback): void;
 }
 
-export interface Http1Observer {
+export interface Http2Target {
+  /** Gives a session that can take one stream now; calls back once, possibly at once. */
+  acquireSession(exchange: Exchange, callback: SessionCallback): void;
+}
+
+export interface HttpObserver {
   /** A try is over: the endpoint answered (its final head is read) or failed. At most once per try. */
   attemptEnd(exchange: Exchange, error: ProxyError | undefined): void;
   /** The exchange is over, whatever became of it. Called exactly once per request that was parsed. */
   requestEnd(exchange: Exchange): void;
 }
 
-export interface Http1Options {
-  target: Http1Target;
-  observer: Http1Observer;
+/** What both engines are given. */
+export interface HttpOptions {
+  observer: HttpObserver;
   timers: TimerWheel;
   /** Whether the client may see the `mesh-error` header. */
   errorHeader: boolean;
+  /** Called once when the client's connection is over. */
+  onClose(): void;
+  /** Malformed requests, with code; they are answered, not forwarded. */
+  onRefused(code: string): void;
+}
+
+export interface Http1Options extends HttpOptions {
+  target: Http1Target;
   /**
    * Where the client is another proxy: called in place of an error response when the server is lost before its
    * response, to break the connection off, so that the other proxy can try elsewhere.
    */
   onServerLost?: (error: ProxyError) => void;
-  /** Called once when the client's connection is over. */
-  onClose(): void;
-  /** Malformed requests, with code; they are answered, not forwarded. */
-  onRefused(code: string): void;
+}
+
+export interface Http2Options extends HttpOptions {
+  target: Http2Target;
+  /** The client is another proxy: it hears by a reset that the server is lost, so that it can try elsewhere. */
+  toProxy: boolean;
 }

@@ -1,5 +1,7 @@
 /** The failures that one HTTP exchange can end with. */
 import { ProxyError } from '../error.ts';
+import { errorCode } from '../http2/frames.ts';
+import type { StreamReset } from '../http2/session-stream.ts';
 
 export const clientGone = (message: string): ProxyError => new ProxyError('client-gone', message, { source: 'client' });
 
@@ -13,4 +15,15 @@ export const badResponse = (message: string): ProxyError =>
 export function responseLost(begun: boolean, again: boolean, cause: Error | undefined): ProxyError {
   const message = begun ? 'the server closed inside its response' : 'the server closed before its response';
   return new ProxyError('response-lost', message, { source: 'server', retry: again ? 'idempotent' : 'no', cause });
+}
+
+/** A server has reset its stream. `meshed`: it stands behind a proxy, which says by two codes what it knows of it. */
+export function streamReset(cause: StreamReset, begun: boolean, meshed: boolean): ProxyError {
+  const source = 'server';
+  if (!begun && cause.code === errorCode.refusedStream) {
+    const code = meshed ? 'connect-failed' : 'stream-refused';
+    return new ProxyError(code, 'the server refused the request unseen', { source, retry: 'yes', cause });
+  }
+  if (!begun && meshed && cause.code === errorCode.connectError) return responseLost(false, true, cause);
+  return new ProxyError('stream-reset', `the server reset the stream (code ${cause.code})`, { source, cause });
 }

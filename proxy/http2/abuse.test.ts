@@ -7,6 +7,7 @@ import { FrameReader } from './frame-reader.ts';
 import { errorCode, flag, frame, preface, setting, settingsPayload, shortFrame, uint32 } from './frames.ts';
 import { encodeHeaders } from './hpack-encoder.ts';
 import { Http2Session } from './session.ts';
+import { byteStream } from './stream.ts';
 
 const settings = { streamWindow: 100_000, connectionWindow: 200_000, maxStreams: 10, maxHeaderListBytes: 8_192 };
 const within = { timeout: 10_000 };
@@ -38,6 +39,7 @@ async function send(bytes: Buffer): Promise<{ heard: Heard; socket: Socket; begu
     new Http2Session(socket, {
       role: 'server',
       settings,
+      makeStream: byteStream,
       onStream: (stream) => {
         begun.count++;
         stream.on('error', () => {});

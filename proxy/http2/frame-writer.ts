@@ -1,6 +1,6 @@
 /** Gathers the frames of one turn of the event loop and writes them together: few TLS records, few system calls. */
 import type { Duplex } from 'node:stream';
-import { frame, frameHeaderBytes, writeFrameHeader } from './frames.ts';
+import { flag, frame, frameHeaderBytes, maxFrameBytes, writeFrameHeader } from './frames.ts';
 
 /** Beyond this much unsent, streams wait. */
 const blockedBytes = 256 << 10;
@@ -84,6 +84,17 @@ export class FrameWriter {
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(this.#flushed);
+  }
+
+  /** A header block, in as many frames as it needs (RFC 9113 section 4.3). */
+  headers(stream: number, block: Buffer, end: boolean): void {
+    const endStream = end ? flag.endStream : 0;
+    if (block.length <= maxFrameBytes) return this.frame(frame.headers, flag.endHeaders | endStream, stream, block);
+    this.frame(frame.headers, endStream, stream, block.subarray(0, maxFrameBytes));
+    for (let at = maxFrameBytes; at < block.length; at += maxFrameBytes) {
+      const last = at + maxFrameBytes >= block.length;
+      this.frame(frame.continuation, last ? flag.endHeaders : 0, stream, block.subarray(at, at + maxFrameBytes));
+    }
   }
 
   /** Writes all there is at once: nothing will come any more. */

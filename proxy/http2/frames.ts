@@ -5,6 +5,8 @@ export const frameHeaderBytes = 9;
 export const maxFrameBytes = 16_384;
 /** Of every connection and stream to begin with. */
 export const initialWindow = 65_535;
+/** Of every HPACK table to begin with. */
+export const initialTableBytes = 4096;
 export const maxWindow = 2 ** 31 - 1;
 export const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 

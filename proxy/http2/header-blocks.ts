@@ -1,22 +1,40 @@
 /** Puts header blocks together from HEADERS and CONTINUATION (RFC 9113 sections 6.2 and 6.10), and decodes them. */
 import type { Breach } from './breach.ts';
 import { errorCode, flag, maxFrameBytes } from './frames.ts';
+import { HeaderList } from './header-list.ts';
 import { HpackDecoder } from './hpack-decoder.ts';
+import type { Entry } from './hpack-dynamic-table.ts';
 
 const maxContinuations = 16;
+/** Blocks whose lists are kept, and how long they may be. */
+const keptLists = 16;
+const keptBytes = 1024;
 
 export interface HeaderBlock {
   stream: number;
   /** Whether the stream ends with it. */
   end: boolean;
-  /** Name, value, name, value…; cut short where the list is larger than allowed. */
-  headers: string[];
+  list: HeaderList;
+  /** The list is larger than allowed, and cut short. */
   tooLarge: boolean;
+}
+
+interface Kept {
+  list: HeaderList;
+  /** What its block adds to the table, each time. */
+  added: readonly Entry[] | undefined;
+  /** Of the table that it means this with; -1 where it is the same with any. */
+  generation: number;
 }
 
 export class HeaderBlocks {
   readonly #maxListBytes: number;
   readonly #decoder: HpackDecoder;
+  /**
+   * Lists by block: a peer that says the same again, as most do with most of their messages, often says it in the same
+   * bytes.
+   */
+  readonly #kept = new Map<string, Kept>();
   #parts: Buffer[] = [];
   #bytes = 0;
   #end = false;
@@ -57,13 +75,38 @@ export class HeaderBlocks {
   }
 
   #finish(): HeaderBlock | Breach {
-    const headers: string[] = [];
     const block = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
-    const result = this.#decoder.decode(block, headers);
-    if (result === 'malformed') return { code: errorCode.compressionError, message: 'a header block is malformed' };
     const stream = this.open;
     this.open = 0;
     this.#parts = [];
-    return { stream, end: this.#end, headers, tooLarge: result === 'too-large' };
+    const key = block.length <= keptBytes ? block.toString('latin1') : undefined;
+    const known = key === undefined ? undefined : this.#known(key);
+    if (known) return { stream, end: this.#end, list: known, tooLarge: false };
+    const fields: string[] = [];
+    const result = this.#decoder.decode(block, fields);
+    if (result === 'malformed') return { code: errorCode.compressionError, message: 'a header block is malformed' };
+    const list = new HeaderList(fields, this.#decoder.neverIndexed);
+    const tooLarge = result === 'too-large';
+    if (key !== undefined && !tooLarge) this.#keep(key, list);
+    return { stream, end: this.#end, list, tooLarge };
+  }
+
+  #known(key: string): HeaderList | undefined {
+    const kept = this.#kept.get(key);
+    if (!kept) return undefined;
+    if (kept.generation >= 0 && kept.generation !== this.#decoder.generation) {
+      this.#kept.delete(key);
+      return undefined;
+    }
+    if (kept.added) this.#decoder.add(kept.added);
+    return kept.list;
+  }
+
+  #keep(key: string, list: HeaderList): void {
+    const { usedTable, resizedTable, added, generation } = this.#decoder;
+    // What the table's entries mean has changed already.
+    if (resizedTable || (usedTable && added)) return;
+    if (this.#kept.size >= keptLists) this.#kept.delete(this.#kept.keys().next().value!);
+    this.#kept.set(key, { list, added, generation: usedTable ? generation : -1 });
   }
 }

@@ -1,25 +1,36 @@
 /** HPACK (RFC 7541): header blocks to headers, with a bounded dynamic table. */
+import { initialTableBytes } from './frames.ts';
+import { DynamicTable, type Entry } from './hpack-dynamic-table.ts';
 import { staticTable } from './hpack-tables.ts';
 import { decodeHuffman } from './huffman.ts';
-
-/** What every peer may use before it hears otherwise (RFC 9113 section 6.5.2). */
-const tableLimit = 4096;
-const entryOverhead = 32;
 
 export type HpackResult = 'ok' | 'malformed' | 'too-large';
 
 export class HpackDecoder {
   readonly #maxListBytes: number;
-  /** Newest first. */
-  readonly #dynamic: [name: string, value: string][] = [];
-  #size = 0;
-  #capacity = tableLimit;
+  readonly #table = new DynamicTable(initialTableBytes);
   #at = 0;
   #bytes: Buffer = Buffer.alloc(0);
+  /** Of the last block: where in its list names stand whose values must never be indexed; undefined where there are none. */
+  neverIndexed: Set<number> | undefined;
+  /** Of the last block: whether it spoke of the table's entries, whether it set the table's size, and what it added. */
+  usedTable = false;
+  resizedTable = false;
+  added: Entry[] | undefined;
 
   /** `maxListBytes`: of one header list, as SETTINGS_MAX_HEADER_LIST_SIZE counts. */
   constructor(maxListBytes: number) {
     this.#maxListBytes = maxListBytes;
+  }
+
+  /** Grows with each change of the table: a block that uses it means the same as long as this stays. */
+  get generation(): number {
+    return this.#table.generation;
+  }
+
+  /** What a block did to the table, once more. */
+  add(entries: readonly Entry[]): void {
+    for (const entry of entries) this.#table.add(entry);
   }
 
   /**
@@ -27,55 +38,60 @@ export class HpackDecoder {
    * the table is shared with all later ones; `malformed` ends the connection.
    */
   decode(block: Buffer, headers: string[]): HpackResult {
-    this.#bytes = block;
-    this.#at = 0;
+    this.#begin(block);
     let listBytes = 0;
     let begun = false;
     while (this.#at < block.length) {
       const first = block[this.#at]!;
-      let entry: [string, string] | undefined;
-      if (first & 0x80) {
-        const index = this.#integer(7);
-        entry = this.#entry(index);
-      } else if ((first & 0xe0) === 0x20) {
+      if ((first & 0xe0) === 0x20) {
         const capacity = this.#integer(5);
-        if (begun || capacity < 0 || capacity > tableLimit) return 'malformed';
-        this.#capacity = capacity;
-        this.#evict();
+        if (begun || capacity < 0 || capacity > initialTableBytes) return 'malformed';
+        this.#table.resize(capacity);
+        this.resizedTable = true;
         continue;
-      } else {
-        const indexed = (first & 0xc0) === 0x40;
-        const index = this.#integer(indexed ? 6 : 4);
-        const name = index === 0 ? this.#string() : this.#entry(index)?.[0];
-        const value = name === undefined ? undefined : this.#string();
-        if (name !== undefined && value !== undefined) entry = [name, value];
-        if (indexed && entry) this.#add(entry);
       }
+      const entry = first & 0x80 ? this.#entry(this.#integer(7)) : this.#literal(first);
       if (!entry) return 'malformed';
       begun = true;
-      listBytes += entry[0].length + entry[1].length + entryOverhead;
-      if (listBytes <= this.#maxListBytes) headers.push(entry[0], entry[1]);
+      listBytes += entry.size;
+      if (listBytes > this.#maxListBytes) continue;
+      if ((first & 0xf0) === 0x10) {
+        this.neverIndexed ??= new Set();
+        this.neverIndexed.add(headers.length);
+      }
+      headers.push(entry.name, entry.value);
     }
     return listBytes > this.#maxListBytes ? 'too-large' : 'ok';
   }
 
-  #entry(index: number): [string, string] | undefined {
-    if (index <= 0) return undefined;
-    if (index < staticTable.length) return staticTable[index] as [string, string];
-    return this.#dynamic[index - staticTable.length];
+  #begin(block: Buffer): void {
+    this.#bytes = block;
+    this.#at = 0;
+    this.neverIndexed = undefined;
+    this.usedTable = false;
+    this.resizedTable = false;
+    this.added = undefined;
   }
 
-  #add(entry: [string, string]): void {
-    this.#dynamic.unshift(entry);
-    this.#size += entry[0].length + entry[1].length + entryOverhead;
-    this.#evict();
-  }
-
-  #evict(): void {
-    while (this.#size > this.#capacity) {
-      const [name, value] = this.#dynamic.pop()!;
-      this.#size -= name.length + value.length + entryOverhead;
+  #literal(first: number): Entry | undefined {
+    const indexed = (first & 0xc0) === 0x40;
+    const index = this.#integer(indexed ? 6 : 4);
+    const name = index === 0 ? this.#string() : this.#entry(index)?.name;
+    const value = name === undefined ? undefined : this.#string();
+    if (name === undefined || value === undefined) return undefined;
+    const entry = makeEntry(name, value);
+    if (indexed) {
+      this.#table.add(entry);
+      this.added ??= [];
+      this.added.push(entry);
     }
+    return entry;
+  }
+
+  #entry(index: number): Entry | undefined {
+    if (index < staticEntries.length) return staticEntries[index];
+    this.usedTable = true;
+    return this.#table.at(index - staticEntries.length);
   }
 
   /** Section 5.1; -1 where it ends early or is too large to mean anything. */
@@ -105,3 +121,11 @@ export class HpackDecoder {
     return huffman ? decodeHuffman(this.#bytes, start, end) : this.#bytes.toString('latin1', start, end);
   }
 }
+
+const entryOverhead = 32;
+const makeEntry = (name: string, value: string): Entry => ({
+  name,
+  value,
+  size: name.length + value.length + entryOverhead,
+});
+const staticEntries = staticTable.map(([name, value], index) => (index === 0 ? undefined : makeEntry(name, value)));

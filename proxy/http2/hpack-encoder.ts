@@ -4,37 +4,65 @@
  */
 import { staticTable } from './hpack-tables.ts';
 
-const pairs = new Map(staticTable.map(([name, value], index) => [`${name}\0${value}`, index]));
-const names = new Map([...staticTable].map(([name], index) => [name, index] as const).reverse());
+interface StaticName {
+  index: number;
+  /** Index of the pair by value. */
+  pairs: Map<string, number>;
+}
 
-/** `headers`: name, value, name, value…; names in lower case. */
-export function encodeHeaders(headers: readonly string[]): Buffer {
-  const parts: Buffer[] = [];
+const staticNames = new Map<string, StaticName>();
+staticTable.forEach(([name, value], index) => {
+  if (index === 0) return;
+  const known = staticNames.get(name) ?? { index, pairs: new Map<string, number>() };
+  known.pairs.set(value, index);
+  staticNames.set(name, known);
+});
+
+const neverIndexedFlag = 0x10;
+/** A field's flags and lengths at most. */
+const fieldOverhead = 16;
+
+/**
+ * `headers`: name, value, name, value…; names in lower case, all latin1. `neverIndexed`: where names stand whose values
+ * are marked as secrets.
+ */
+export function encodeHeaders(headers: readonly string[], neverIndexed?: ReadonlySet<number>): Buffer {
+  let most = 0;
+  for (let i = 0; i < headers.length; i += 2) most += headers[i]!.length + headers[i + 1]!.length + fieldOverhead;
+  const to = Buffer.allocUnsafeSlow(most);
+  let at = 0;
   for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
     const value = headers[i + 1]!;
-    const pair = pairs.get(`${name}\0${value}`);
-    if (pair !== undefined) parts.push(integer(0x80, 7, pair));
-    else {
-      const index = names.get(name) ?? 0;
-      parts.push(integer(0, 4, index));
-      if (index === 0) parts.push(string(name));
-      parts.push(string(value));
+    const name = staticNames.get(headers[i]!);
+    const secret = neverIndexed?.has(i) === true;
+    const pair = secret ? undefined : name?.pairs.get(value);
+    if (pair !== undefined) {
+      at = integer(to, at, 0x80, 7, pair);
+      continue;
     }
+    at = integer(to, at, secret ? neverIndexedFlag : 0, 4, name?.index ?? 0);
+    if (!name) at = string(to, at, headers[i]!);
+    at = string(to, at, value);
   }
-  return Buffer.concat(parts);
+  // A block may be kept for long: not with what was too much.
+  return Buffer.from(to.subarray(0, at));
 }
 
-function integer(flags: number, prefix: number, value: number): Buffer {
+function integer(to: Buffer, start: number, flags: number, prefix: number, value: number): number {
+  let at = start;
   const mask = (1 << prefix) - 1;
-  if (value < mask) return Buffer.from([flags | value]);
-  const bytes = [flags | mask];
+  if (value < mask) {
+    to[at++] = flags | value;
+    return at;
+  }
+  to[at++] = flags | mask;
   let rest = value - mask;
-  for (; rest > 127; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
-  bytes.push(rest);
-  return Buffer.from(bytes);
+  for (; rest > 127; rest >>>= 7) to[at++] = (rest & 0x7f) | 0x80;
+  to[at++] = rest;
+  return at;
 }
 
-function string(text: string): Buffer {
-  return Buffer.concat([integer(0, 7, Buffer.byteLength(text, 'latin1')), Buffer.from(text, 'latin1')]);
+function string(to: Buffer, start: number, text: string): number {
+  const at = integer(to, start, 0, 7, text.length);
+  return at + to.write(text, at, 'latin1');
 }

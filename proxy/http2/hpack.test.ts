@@ -1,6 +1,8 @@
 /** HPACK on the examples of RFC 7541 appendix C, and on blocks that no peer may send. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { flag } from './frames.ts';
+import { HeaderBlocks } from './header-blocks.ts';
 import { HpackDecoder } from './hpack-decoder.ts';
 import { encodeHeaders } from './hpack-encoder.ts';
 
@@ -107,4 +109,25 @@ test('a small block that means a large list is told, and the table stays right',
   const after: string[] = [];
   expect(decoder.decode(Buffer.from([0xbe]), after)).toBe('ok');
   expect(after).toEqual(['a', value]);
+});
+
+test('a block that comes again means what it meant, whatever came between', () => {
+  const blocks = new HeaderBlocks(65_536);
+  const plain = new HpackDecoder(65_536);
+  // Literals that are indexed, entries of the table, names of either table, a table made smaller.
+  const field = fc.constantFrom('82', '40 01 61 01 62', '41 01 63', 'be', 'bf', '7e 01 64', '00 01 61 01 65');
+  const block = fc.tuple(fc.constantFrom('', '', '', '20', '3f 1f', '3f e1 1f'), fc.array(field, { maxLength: 4 }));
+  fc.assert(
+    fc.property(fc.array(block, { maxLength: 30 }), (many) => {
+      for (const [size, fields] of many) {
+        const bytes = hex(size + fields.join(''));
+        const expected: string[] = [];
+        const result = plain.decode(bytes, expected);
+        const got = blocks.begin(flag.endHeaders, 1, bytes)!;
+        blocks.open = 0;
+        expect('list' in got ? got.list.fields : 'malformed').toEqual(result === 'ok' ? expected : result);
+      }
+    }),
+    { numRuns: 500 },
+  );
 });

@@ -5,7 +5,7 @@
  */
 import type { FrameWriter } from './frame-writer.ts';
 import { frame, initialWindow, uint32 } from './frames.ts';
-import type { Http2Stream } from './stream.ts';
+import type { SessionStream } from './session-stream.ts';
 
 export class ReceiveFlow {
   readonly #writer: FrameWriter;
@@ -30,7 +30,7 @@ export class ReceiveFlow {
   }
 
   /** Gives a stream's window back to the peer, once it is worth a frame. Whether it was. */
-  widen(stream: Http2Stream, credit: number): boolean {
+  widen(stream: SessionStream, credit: number): boolean {
     if (credit < this.#streamWindow / 2 || !stream.remoteOpen) return false;
     this.#writer.frame(frame.windowUpdate, 0, stream.id, uint32(credit));
     stream.receiveWindow += credit;

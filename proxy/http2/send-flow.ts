@@ -1,35 +1,53 @@
 /** Flow control towards the peer (RFC 9113 section 5.2): what may be sent now, and who waits for a window. */
 import type { Breach } from './breach.ts';
 import type { FrameWriter } from './frame-writer.ts';
-import { errorCode, frame, initialWindow, maxFrameBytes, maxWindow, setting } from './frames.ts';
-import type { Http2Stream } from './stream.ts';
+import {
+  errorCode,
+  flag,
+  frame,
+  initialTableBytes,
+  initialWindow,
+  maxFrameBytes,
+  maxWindow,
+  setting,
+} from './frames.ts';
+import type { SessionStream } from './session-stream.ts';
 
 const overflow: Breach = { code: errorCode.flowControlError, message: 'a window that overflows' };
 
 export class SendFlow {
   readonly #writer: FrameWriter;
-  readonly #streams: ReadonlyMap<number, Http2Stream>;
+  readonly #streams: ReadonlyMap<number, SessionStream>;
   /** Streams with a chunk that a window has not let through, in the order in which they began to wait. */
-  readonly #waiting = new Set<Http2Stream>();
+  readonly #waiting = new Set<SessionStream>();
   #window = initialWindow;
   #frameBytes = maxFrameBytes;
   /** What a new stream may send, and how many there may be: the peer's settings. */
   streamWindow = initialWindow;
   maxStreams = 100;
+  /** Of one list that the peer reads; advice, and kept to. */
+  maxHeaderListBytes = Number.POSITIVE_INFINITY;
+  /** The peer's table has become smaller: the next header block has to say so (RFC 7541 section 4.2). */
+  tableShrunk = false;
 
-  constructor(writer: FrameWriter, streams: ReadonlyMap<number, Http2Stream>) {
+  constructor(writer: FrameWriter, streams: ReadonlyMap<number, SessionStream>) {
     this.#writer = writer;
     this.#streams = streams;
   }
 
-  /** Sends as much as windows allow; how much that was. */
-  send(stream: Http2Stream, chunk: Buffer): number {
+  /** Sends as much as windows allow; how much that was. `end`: the stream ends behind the chunk. */
+  send(stream: SessionStream, chunk: Buffer, end: boolean): number {
+    if (chunk.length === 0) {
+      if (end) this.#writer.frame(frame.data, flag.endStream, stream.id, chunk);
+      return 0;
+    }
     let sent = 0;
     while (sent < chunk.length && !this.#writer.blocked) {
       const size = Math.min(chunk.length - sent, stream.sendWindow, this.#window, this.#frameBytes);
       if (size <= 0) break;
       const whole = sent === 0 && size === chunk.length;
-      this.#writer.frame(frame.data, 0, stream.id, whole ? chunk : chunk.subarray(sent, sent + size));
+      const flags = end && sent + size === chunk.length ? flag.endStream : 0;
+      this.#writer.frame(frame.data, flags, stream.id, whole ? chunk : chunk.subarray(sent, sent + size));
       stream.sendWindow -= size;
       this.#window -= size;
       sent += size;
@@ -37,11 +55,11 @@ export class SendFlow {
     return sent;
   }
 
-  wait(stream: Http2Stream): void {
+  wait(stream: SessionStream): void {
     this.#waiting.add(stream);
   }
 
-  forget(stream: Http2Stream): void {
+  forget(stream: SessionStream): void {
     this.#waiting.delete(stream);
   }
 
@@ -53,7 +71,7 @@ export class SendFlow {
     }
   }
 
-  #pumpOne(stream: Http2Stream): void {
+  #pumpOne(stream: SessionStream): void {
     stream.pump();
     // One whose own window is empty hears of it by a WINDOW_UPDATE of its own.
     if (stream.queued && stream.sendWindow > 0) this.#waiting.add(stream);
@@ -70,7 +88,7 @@ export class SendFlow {
   }
 
   /** WINDOW_UPDATE of a stream: it alone pays for a bad one. */
-  widenStream(stream: Http2Stream, bytes: number): void {
+  widenStream(stream: SessionStream, bytes: number): void {
     if (bytes === 0) return stream.reset(errorCode.protocolError);
     stream.sendWindow += bytes;
     if (stream.sendWindow > maxWindow) return stream.reset(errorCode.flowControlError);
@@ -80,6 +98,8 @@ export class SendFlow {
   /** One setting of the peer's; those that mean nothing here are passed over. */
   setting(id: number, value: number): Breach | undefined {
     if (id === setting.maxConcurrentStreams) this.maxStreams = value;
+    else if (id === setting.maxHeaderListSize) this.maxHeaderListBytes = value;
+    else if (id === setting.headerTableSize) this.tableShrunk ||= value < initialTableBytes;
     else if (id === setting.enablePush && value > 1) {
       return { code: errorCode.protocolError, message: 'ENABLE_PUSH is not 0 or 1' };
     } else if (id === setting.maxFrameSize) {

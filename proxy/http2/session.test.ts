@@ -6,8 +6,9 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 import { errorCode } from './frames.ts';
 import { encodeHeaders } from './hpack-encoder.ts';
-import { Http2Session, type Http2SessionOptions } from './session.ts';
-import type { Http2Stream } from './stream.ts';
+import { Http2Session } from './session.ts';
+import type { Http2SessionOptions } from './session-options.ts';
+import { byteStream, type Http2Stream } from './stream.ts';
 
 const settings = { streamWindow: 1 << 20, connectionWindow: 4 << 20, maxStreams: 10, maxHeaderListBytes: 16_384 };
 const cleanup: (() => void)[] = [];
@@ -22,8 +23,8 @@ async function listening(server: Server | http2.Http2Server): Promise<number> {
 }
 
 /** Our server; `ended` holds the causes of ended connections. */
-async function serve(onStream: NonNullable<Http2SessionOptions['onStream']>) {
-  const sessions: Http2Session[] = [];
+async function serve(onStream: NonNullable<Http2SessionOptions<Http2Stream>['onStream']>) {
+  const sessions: Http2Session<Http2Stream>[] = [];
   const ended: (Error | undefined)[] = [];
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on('error', () => {});
@@ -31,9 +32,10 @@ async function serve(onStream: NonNullable<Http2SessionOptions['onStream']>) {
       new Http2Session(socket, {
         role: 'server',
         settings,
-        onStream: (stream, headers, end) => {
+        makeStream: byteStream,
+        onStream: (stream, list, end) => {
           stream.on('error', () => {});
-          onStream(stream, headers, end);
+          onStream(stream, list, end);
         },
         onClose: (error) => ended.push(error),
       }),
@@ -63,14 +65,16 @@ async function dial(onStream: (stream: http2.ServerHttp2Stream, headers: http2.I
   const session = new Http2Session(socket, {
     role: 'client',
     settings,
+    makeStream: byteStream,
     onGoaway: () => goaways.count++,
     onClose: (error) => ended.push(error),
   });
   cleanup.push(() => session.destroy());
   const request = (path: string, more: string[] = []) => {
     const head = [':method', 'POST', ':scheme', 'http', ':authority', 'test', ':path', path, ...more];
-    const answers: string[][] = [];
-    const stream = session.request(encodeHeaders(head), (headers) => answers.push(headers));
+    const answers: (readonly string[])[] = [];
+    const stream = session.request(encodeHeaders(head));
+    stream.onHeaders = (list) => answers.push(list.fields);
     stream.on('error', () => {});
     return { stream, answers };
   };
@@ -90,7 +94,7 @@ async function content(stream: NodeJS.ReadableStream): Promise<Buffer> {
 test('Node’s client: headers both ways, and 8 MiB there and back', async () => {
   let seen: string[] = [];
   const { client } = await serve((stream, headers) => {
-    seen = headers;
+    seen = [...headers.fields];
     stream.respond([':status', '200', 'x-answer', 'yes', 'content-type', 'text/plain']);
     stream.on('data', (chunk: Buffer) => stream.write(chunk) || stream.pause());
     stream.on('drain', () => stream.resume()).on('end', () => stream.end());

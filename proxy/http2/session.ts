@@ -9,61 +9,47 @@ import { frameBreach } from './frame-rules.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { errorCode, flag, frame, maxWindow, preface, uint32 } from './frames.ts';
 import { type HeaderBlock, HeaderBlocks } from './header-blocks.ts';
-import { encodeHeaders } from './hpack-encoder.ts';
+import { PeerBudget } from './peer-budget.ts';
 import { ReceiveFlow } from './receive-flow.ts';
 import { SendFlow } from './send-flow.ts';
-import { type Http2Settings, ownSettings, type Role } from './settings.ts';
-import { Http2Stream, type StreamOwner, StreamReset } from './stream.ts';
-import { TokenBucket } from './token-bucket.ts';
+import type { Http2SessionOptions } from './session-options.ts';
+import { type SessionStream, type StreamOwner, StreamReset } from './session-stream.ts';
+import { ownSettings } from './settings.ts';
+import { StreamIds } from './stream-ids.ts';
 
 const empty = Buffer.alloc(0);
+/** A table of no bytes, which is what this end uses of it. */
+const noTable = Buffer.from([0x20]);
 /** Acknowledgements that the peer does not read. */
 const maxUnsent = 1 << 20;
-/** Frames that cost this end work and the peer nothing: per second, and at once. */
-const idleFrames = { rate: 500, burst: 5_000 };
-/** Streams that a peer resets (CVE-2023-44487). */
-const resets = { rate: 200, burst: 1_000 };
+/** For streams that the peer began before it heard that it should not. */
+const drainMs = 1_000;
 
-export interface Http2SessionOptions {
-  role: Role;
-  settings: Http2Settings;
-  /** The peer began a stream: name, value, name, value… `end`: it has no content. Server only. */
-  onStream?: (stream: Http2Stream, headers: string[], end: boolean) => void;
-  /** No new stream can be begun from now on. */
-  onGoaway?: () => void;
-  /** The connection is over; called once, with the cause where it was not ended in order. */
-  onClose: (error: Error | undefined) => void;
-}
-
-export type HeadersCallback = (headers: string[], end: boolean) => void;
-
-export class Http2Session implements StreamOwner {
+export class Http2Session<S extends SessionStream> implements StreamOwner {
   readonly #socket: Duplex;
-  readonly #options: Http2SessionOptions;
+  readonly #options: Http2SessionOptions<S>;
   readonly #reader: FrameReader;
   readonly #writer: FrameWriter;
   readonly #sending: SendFlow;
   readonly #receiving: ReceiveFlow;
   readonly #blocks: HeaderBlocks;
-  readonly #streams = new Map<number, Http2Stream>();
-  /** Who hears of the next headers of a stream that this end began. */
-  readonly #answers = new Map<number, HeadersCallback>();
+  readonly #streams = new Map<number, S>();
   readonly #pings: (() => void)[] = [];
-  readonly #idleFrames = new TokenBucket(idleFrames.rate, idleFrames.burst);
-  readonly #resets = new TokenBucket(resets.rate, resets.burst);
-  #nextId: number;
-  /** The highest stream of the peer's so far. */
-  #lastPeerId = 0;
+  readonly #budget = new PeerBudget();
+  readonly #ids: StreamIds;
   #settled = false;
+  #draining = false;
   #closing = false;
   #over = false;
+  /** Streams that this end has reset: what it costs of its peer's patience. */
+  resetsSent = 0;
 
-  /** Takes the connection over; it must not have been read from behind its TLS handshake. */
-  constructor(socket: Duplex, options: Http2SessionOptions) {
+  /** Takes the connection over. What was read of it before is for `receive`. */
+  constructor(socket: Duplex, options: Http2SessionOptions<S>) {
     this.#socket = socket;
     this.#options = options;
     const { settings, role } = options;
-    this.#nextId = role === 'client' ? 1 : 2;
+    this.#ids = new StreamIds(role);
     this.#blocks = new HeaderBlocks(settings.maxHeaderListBytes);
     this.#reader = new FrameReader(role === 'server', {
       onDataHead: (stream, length) => this.#onDataHead(stream, length),
@@ -89,19 +75,48 @@ export class Http2Session implements StreamOwner {
 
   /** Whether a stream can be begun now. */
   get usable(): boolean {
-    return !this.#over && !this.#closing && this.#streams.size < this.#sending.maxStreams && this.#nextId < maxWindow;
+    return this.lasting && this.#streams.size < this.#sending.maxStreams && this.#writer.unsent <= maxUnsent;
+  }
+
+  /** Whether streams can be begun now or once others have ended. */
+  get lasting(): boolean {
+    return !this.#over && !this.#closing && this.#ids.left;
+  }
+
+  /** Bytes of one header list that the peer reads. */
+  get maxHeaderListBytes(): number {
+    return this.#sending.maxHeaderListBytes;
+  }
+
+  /** The peer has told its settings: its limit of streams is known. */
+  get settled(): boolean {
+    return this.#settled;
+  }
+
+  /** What the peer has begun and has to go on with before anything else. */
+  get unfinished(): string | undefined {
+    if (!this.#settled) return 'settings';
+    return this.#blocks.open > 0 ? `headers of ${this.#blocks.open}` : undefined;
   }
 
   // === For its user ===
 
-  /** Begins a stream; `block` is an encoded header block. Only while `usable`. */
-  request(block: Buffer, onHeaders: HeadersCallback): Http2Stream {
-    const id = this.#nextId;
-    this.#nextId += 2;
-    const stream = new Http2Stream(this, id, this.#sending.streamWindow, this.#options.settings.streamWindow);
+  /** Bytes of the peer's that were read before this session was made. */
+  receive(bytes: Buffer): void {
+    this.#reader.push(bytes);
+  }
+
+  /** Begins a stream; `block` is an encoded header block. `end`: it has no content. Only while `usable`. */
+  request(block: Buffer, end = false): S {
+    const stream = this.#add(this.#ids.take());
+    this.sendHeaders(stream, block, end);
+    return stream;
+  }
+
+  #add(id: number): S {
+    const { makeStream, settings } = this.#options;
+    const stream = makeStream(this, id, this.#sending.streamWindow, settings.streamWindow);
     this.#streams.set(id, stream);
-    this.#answers.set(id, onHeaders);
-    this.#writer.frame(frame.headers, flag.endHeaders, id, block);
     return stream;
   }
 
@@ -109,6 +124,22 @@ export class Http2Session implements StreamOwner {
   ping(callback: () => void): void {
     this.#pings.push(callback);
     this.#writer.frame(frame.ping, 0, 0, Buffer.alloc(8));
+  }
+
+  /**
+   * Tells the peer to begin no more streams, takes those that are on their way, and ends when all have ended (section
+   * 6.8).
+   */
+  drain(): void {
+    if (this.#draining || this.#closing || this.#over) return;
+    this.#draining = true;
+    this.#goaway(errorCode.noError, maxWindow);
+    const timer = setTimeout(() => this.close(), drainMs);
+    timer.unref();
+    this.ping(() => {
+      clearTimeout(timer);
+      this.close();
+    });
   }
 
   /** Begins no more streams and takes no more; ends when those there are have ended. */
@@ -125,54 +156,65 @@ export class Http2Session implements StreamOwner {
 
   // === For its streams ===
 
-  sendHeaders(id: number, headers: readonly string[], end: boolean): void {
-    this.#writer.frame(frame.headers, flag.endHeaders | (end ? flag.endStream : 0), id, encodeHeaders(headers));
+  sendHeaders(stream: SessionStream, block: Buffer, end: boolean): void {
+    const bytes = this.#sending.tableShrunk ? Buffer.concat([noTable, block]) : block;
+    this.#sending.tableShrunk = false;
+    this.#writer.headers(stream.id, bytes, end);
+    if (end) this.#sentAll(stream);
   }
 
-  sendData(stream: Http2Stream, chunk: Buffer): number {
-    return this.#sending.send(stream, chunk);
+  sendData(stream: SessionStream, chunk: Buffer, end: boolean): number {
+    const sent = this.#sending.send(stream, chunk, end);
+    if (end && sent === chunk.length) this.#sentAll(stream);
+    return sent;
   }
 
-  sendEnd(stream: Http2Stream): void {
-    this.#writer.frame(frame.data, flag.endStream, stream.id, empty);
+  #sentAll(stream: SessionStream): void {
     stream.localOpen = false;
     this.halfClosed(stream);
   }
 
-  waitsForWindow(stream: Http2Stream): void {
+  waitsForWindow(stream: SessionStream): void {
     this.#sending.wait(stream);
   }
 
-  widen(stream: Http2Stream, credit: number): boolean {
+  widen(stream: SessionStream, credit: number): boolean {
     return this.#receiving.widen(stream, credit);
   }
 
-  halfClosed(stream: Http2Stream): void {
+  halfClosed(stream: SessionStream): void {
     if (!stream.localOpen && !stream.remoteOpen) this.#forget(stream);
   }
 
-  closed(stream: Http2Stream, code: number): void {
+  closed(stream: SessionStream, code: number): void {
     if (!this.#streams.has(stream.id)) return;
     stream.localOpen = false;
     stream.remoteOpen = false;
-    if (!this.#over) this.#writer.frame(frame.rstStream, 0, stream.id, uint32(code));
+    if (!this.#over) this.#reset(stream.id, code);
     this.#forget(stream);
   }
 
-  #forget(stream: Http2Stream): void {
+  #reset(id: number, code: number): void {
+    this.resetsSent++;
+    this.#budget.wasReset(id);
+    this.#writer.frame(frame.rstStream, 0, id, uint32(code));
+  }
+
+  #forget(stream: SessionStream): void {
     this.#sending.forget(stream);
-    this.#answers.delete(stream.id);
     this.#streams.delete(stream.id);
+    if (this.#over) return;
     if (this.#closing && this.#streams.size === 0) this.#end(undefined);
+    else this.#options.onRoom?.();
   }
 
   // === From the peer ===
 
   #onDataHead(id: number, length: number): void {
     if (this.#blocks.open > 0 || !this.#settled) return this.#fail(errorCode.protocolError, 'DATA where it may not be');
-    if (id === 0 || this.#isIdle(id)) return this.#fail(errorCode.protocolError, 'DATA on no stream');
+    if (id === 0 || this.#ids.isIdle(id)) return this.#fail(errorCode.protocolError, 'DATA on no stream');
     this.#receiving.take(length);
-    if (length === 0 && !this.#idleFrames.take()) return this.#calm('empty DATA frames');
+    if (length === 0 && !this.#budget.idleFrames.take()) return this.#calm('empty DATA frames');
     const stream = this.#streams.get(id);
     if (!stream?.remoteOpen) return;
     stream.receiveWindow -= length;
@@ -214,11 +256,11 @@ export class Http2Session implements StreamOwner {
       case frame.pushPromise:
         return this.#fail(errorCode.protocolError, 'PUSH_PROMISE although push is off');
       case frame.priority:
-        if (!this.#idleFrames.take()) this.#calm('PRIORITY frames');
+        if (!this.#budget.idleFrames.take()) this.#calm('PRIORITY frames');
         return;
       default:
         // Unknown ones are ignored (section 5.5).
-        if (!this.#idleFrames.take()) this.#calm('unknown frames');
+        if (!this.#budget.idleFrames.take()) this.#calm('unknown frames');
     }
   }
 
@@ -236,48 +278,50 @@ export class Http2Session implements StreamOwner {
   #onBlock(block: HeaderBlock | Breach | undefined): void {
     if (!block) return;
     if ('code' in block) return this.#fail(block.code, block.message);
-    const { stream: id, end, headers, tooLarge } = block;
+    const { stream: id, end, list, tooLarge } = block;
+    this.#boundUnsent();
+    if (this.#over) return;
     const stream = this.#streams.get(id);
     if (stream) {
       if (!stream.remoteOpen) return this.#fail(errorCode.streamClosed, 'HEADERS on a closed stream');
-      if (tooLarge) return stream.reset(errorCode.enhanceYourCalm);
-      const answer = this.#answers.get(id);
-      answer?.(headers, end);
-      // Trailers, or a head alone: the stream ends.
-      if (end) stream.receive(empty, true);
+      if (tooLarge) stream.reset(errorCode.enhanceYourCalm);
+      else stream.receiveHeaders(list, end);
       return;
     }
     if (this.#options.role === 'client') {
-      if (this.#isIdle(id)) this.#fail(errorCode.protocolError, 'HEADERS on a stream that was not begun');
+      if (this.#ids.isIdle(id)) this.#fail(errorCode.protocolError, 'HEADERS on a stream that was not begun');
       return;
     }
-    if (id % 2 === 0 || id <= this.#lastPeerId) {
+    if (id % 2 === 0 || id <= this.#ids.highestOfPeer) {
+      if (this.#budget.mayTrail(id)) return;
       return this.#fail(errorCode.protocolError, 'a stream begun twice or by the wrong end');
     }
-    this.#begin(block);
+    this.#ids.highestOfPeer = id;
+    // Behind a GOAWAY: the peer knows that nobody has looked at it (section 6.8).
+    if (!this.#closing) this.#begin(block);
   }
 
-  #begin({ stream: id, headers, end, tooLarge }: HeaderBlock): void {
-    const { settings, onStream } = this.#options;
-    // Behind a GOAWAY: the peer knows that nobody has looked at it (section 6.8).
-    if (this.#closing) return;
-    this.#lastPeerId = id;
+  #begin({ stream: id, list, end, tooLarge }: HeaderBlock): void {
+    const { settings, onStream, onTooLarge } = this.#options;
+    this.#ids.lastOfPeer = id;
     const refuse = (code: number) => {
-      this.#writer.frame(frame.rstStream, 0, id, uint32(code));
-      if (!this.#resets.take()) this.#calm('refused streams');
+      this.#reset(id, code);
+      if (!this.#budget.resets.take()) this.#calm('refused streams');
     };
     if (this.#streams.size >= settings.maxStreams) return refuse(errorCode.refusedStream);
-    if (tooLarge) return refuse(errorCode.enhanceYourCalm);
-    const stream = new Http2Stream(this, id, this.#sending.streamWindow, settings.streamWindow);
-    this.#streams.set(id, stream);
-    onStream?.(stream, headers, end);
-    if (end) stream.receive(empty, true);
+    if (tooLarge && !onTooLarge) return refuse(errorCode.enhanceYourCalm);
+    const stream = this.#add(id);
+    if (tooLarge) onTooLarge?.(stream);
+    else onStream?.(stream, list, end);
+    if (end) stream.receiveEnd();
   }
 
   #onReset(id: number, payload: Buffer): void {
-    if (this.#isIdle(id)) return this.#fail(errorCode.protocolError, 'RST_STREAM on no stream');
+    if (this.#ids.isIdle(id)) return this.#fail(errorCode.protocolError, 'RST_STREAM on no stream');
     const stream = this.#streams.get(id);
-    if (!this.#resets.take()) return this.#calm('resets');
+    // A server only ends what this end has asked of it.
+    const free = stream && this.#options.role === 'client';
+    if (!free && !this.#budget.resets.take()) return this.#calm('resets');
     if (!stream) return;
     const code = payload.readUInt32BE(0);
     if (code === errorCode.noError && !stream.remoteOpen) return stream.stopSending();
@@ -288,7 +332,7 @@ export class Http2Session implements StreamOwner {
 
   #onSettings(flags: number, payload: Buffer): void {
     if (flags & flag.ack) return;
-    if (!this.#idleFrames.take()) return this.#calm('SETTINGS frames');
+    if (!this.#budget.idleFrames.take()) return this.#calm('SETTINGS frames');
     this.#settled = true;
     for (let at = 0; at < payload.length && !this.#over; at += 6) {
       const breach = this.#sending.setting(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
@@ -298,6 +342,7 @@ export class Http2Session implements StreamOwner {
     this.#writer.frame(frame.settings, flag.ack, 0, empty);
     this.#sending.pump();
     this.#boundUnsent();
+    if (!this.#over) this.#options.onRoom?.();
   }
 
   #onPing(flags: number, payload: Buffer): void {
@@ -305,7 +350,7 @@ export class Http2Session implements StreamOwner {
       this.#pings.shift()?.();
       return;
     }
-    if (!this.#idleFrames.take()) return this.#calm('PING frames');
+    if (!this.#budget.idleFrames.take()) return this.#calm('PING frames');
     this.#writer.frame(frame.ping, flag.ack, 0, Buffer.from(payload));
     this.#boundUnsent();
   }
@@ -316,7 +361,7 @@ export class Http2Session implements StreamOwner {
     this.#closing = true;
     if (told) this.#options.onGoaway?.();
     for (const stream of [...this.#streams.values()]) {
-      if (stream.id <= last || stream.id % 2 !== this.#nextId % 2) continue;
+      if (stream.id <= last || !this.#ids.isOwn(stream.id)) continue;
       this.#streams.delete(stream.id);
       stream.abort(new StreamReset(errorCode.refusedStream, 'the peer is closing and has not looked at the stream'));
       this.#forget(stream);
@@ -331,14 +376,9 @@ export class Http2Session implements StreamOwner {
       if (breach) this.#fail(breach.code, breach.message);
       return;
     }
-    if (this.#isIdle(id)) return this.#fail(errorCode.protocolError, 'WINDOW_UPDATE on no stream');
+    if (this.#ids.isIdle(id)) return this.#fail(errorCode.protocolError, 'WINDOW_UPDATE on no stream');
     const stream = this.#streams.get(id);
     if (stream) this.#sending.widenStream(stream, bytes);
-  }
-
-  /** Neither end has begun it. */
-  #isIdle(id: number): boolean {
-    return id % 2 === this.#nextId % 2 ? id >= this.#nextId : id > this.#lastPeerId;
   }
 
   // === Ends ===
@@ -357,8 +397,8 @@ export class Http2Session implements StreamOwner {
     this.#end(new Error(`HTTP/2: ${message}`));
   }
 
-  #goaway(code: number): void {
-    this.#writer.frame(frame.goaway, 0, 0, Buffer.concat([uint32(this.#lastPeerId), uint32(code)]));
+  #goaway(code: number, last = this.#ids.lastOfPeer): void {
+    this.#writer.frame(frame.goaway, 0, 0, Buffer.concat([uint32(last), uint32(code)]));
   }
 
   #end(error: Error | undefined): void {
@@ -368,9 +408,8 @@ export class Http2Session implements StreamOwner {
     this.#writer.finish();
     for (const stream of [...this.#streams.values()]) {
       this.#streams.delete(stream.id);
-      stream.abort(new StreamReset(errorCode.cancel, error?.message ?? 'the connection is over'));
+      stream.abort(new StreamReset(errorCode.cancel, error?.message ?? 'the connection is over', true));
     }
-    this.#answers.clear();
     this.#socket.on('error', () => {}); // told already
     if (error) this.#socket.destroy();
     else {

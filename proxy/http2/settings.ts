@@ -22,3 +22,14 @@ export function ownSettings(settings: Http2Settings, role: Role): Buffer {
     ...(role === 'client' ? [setting.enablePush, 0] : []),
   ]);
 }
+
+/**
+ * Of connections that carry requests, at either end. A stream's window is what a reader that stopped reading can make
+ * this end hold; a connection's is wider than many of them, so that one does not hold up the others.
+ */
+export const requestSettings: Http2Settings = {
+  streamWindow: 64 << 10,
+  connectionWindow: 4 << 20,
+  maxStreams: 200,
+  maxHeaderListBytes: 64 << 10,
+};

@@ -1,55 +1,27 @@
 /** One HTTP/2 stream as a connection of bytes: DATA frames both ways, with flow control. */
 import { Duplex } from 'node:stream';
 import { errorCode } from './frames.ts';
+import type { HeaderList } from './header-list.ts';
+import { encodeHeaders } from './hpack-encoder.ts';
+import { type SessionStream, type StreamOwner, StreamReset } from './session-stream.ts';
 
 type Done = (error?: Error | null) => void;
 
 const highWaterMark = 64 << 10;
-
-/** What a stream needs of its connection. */
-export interface StreamOwner {
-  /** Whether another stream could be begun. */
-  readonly usable: boolean;
-  sendHeaders(id: number, headers: readonly string[], end: boolean): void;
-  /** Sends as much as windows allow; how much that was. */
-  sendData(stream: Http2Stream, chunk: Buffer): number;
-  /** This end has said all. */
-  sendEnd(stream: Http2Stream): void;
-  waitsForWindow(stream: Http2Stream): void;
-  /** Offers read bytes as window to the peer; whether they were given. */
-  widen(stream: Http2Stream, credit: number): boolean;
-  /** One direction has ended; once both have, the stream is no longer the owner's. */
-  halfClosed(stream: Http2Stream): void;
-  /** The stream is destroyed; reset at the peer where it was still open. */
-  closed(stream: Http2Stream, code: number): void;
-}
-
-/** The peer, or this end, has ended the stream out of order. */
-export class StreamReset extends Error {
-  /** Of RFC 9113 section 7. */
-  readonly code: number;
-
-  constructor(code: number, message: string) {
-    super(message);
-    this.name = 'StreamReset';
-    this.code = code;
-  }
-}
+const nothing = Buffer.alloc(0);
 
 /**
  * A Duplex to whoever reads and writes it. What flows takes shorter ways than Node's streams have: a chunk that can go
  * out at once does so within write(), and one that somebody listens for is handed over as it comes.
  */
-export class Http2Stream extends Duplex {
+export class Http2Stream extends Duplex implements SessionStream {
   readonly id: number;
   /** The connection it is part of. */
   readonly session: StreamOwner;
-  /** Bytes that the peer allows this end, and this end the peer. */
   sendWindow: number;
   receiveWindow: number;
   /** Code of the reset that ended it, whoever sent it; 0 without one. */
   resetCode = 0;
-  /** Whether this end may still send, and whether the peer may. */
   localOpen = true;
   remoteOpen = true;
   /** Chunks that windows have not let through. */
@@ -57,8 +29,10 @@ export class Http2Stream extends Duplex {
   /** Their bytes. */
   queuedBytes = 0;
   #needDrain = false;
-  /** What waits for the queue to be empty: a write of Node's own, or the end. */
-  #onSent: Done | undefined;
+  /** What waits for the queue to be empty: a write that wants to know, or the end. */
+  #onSent: Done[] = [];
+  /** Told of the peer's headers, behind those that began the stream. */
+  onHeaders: ((list: HeaderList, end: boolean) => void) | undefined;
   /** Received and not yet read by its user; read and not yet credited to the peer. */
   #held = 0;
   #credit = 0;
@@ -75,14 +49,10 @@ export class Http2Stream extends Duplex {
   /** Sends the response's head; server's streams only. */
   respond(headers: readonly string[], endStream = false): void {
     if (this.destroyed || !this.localOpen) return;
-    this.session.sendHeaders(this.id, headers, endStream);
-    if (!endStream) return;
-    this.localOpen = false;
-    this.end();
-    this.session.halfClosed(this);
+    this.session.sendHeaders(this, encodeHeaders(headers), endStream);
+    if (endStream) this.end();
   }
 
-  /** Ends both directions at once, with a code of RFC 9113 section 7. */
   reset(code: number): void {
     if (this.destroyed) return;
     this.resetCode = code;
@@ -90,6 +60,16 @@ export class Http2Stream extends Duplex {
   }
 
   // === From the session ===
+
+  receiveHeaders(list: HeaderList, end: boolean): void {
+    this.onHeaders?.(list, end);
+    // Trailers, or a head alone: the stream ends.
+    if (end) this.receive(nothing, true);
+  }
+
+  receiveEnd(): void {
+    this.receive(nothing, true);
+  }
 
   receive(content: Buffer, end: boolean): void {
     if (content.length > 0) {
@@ -105,23 +85,20 @@ export class Http2Stream extends Duplex {
     }
   }
 
-  /** Bytes of its window that need nobody's attention any more. */
   credit(bytes: number): void {
     this.#credit += bytes;
     if (this.session.widen(this, this.#credit)) this.#credit = 0;
   }
 
-  /** Whether a chunk waits for a window. */
   get queued(): boolean {
     return this.#queue.length > 0;
   }
 
-  /** Sends what windows allow of the chunks that wait. */
   pump(): void {
     const queue = this.#queue;
     while (queue.length > 0) {
       const chunk = queue[0]!;
-      const sent = this.session.sendData(this, chunk);
+      const sent = this.session.sendData(this, chunk, false);
       this.queuedBytes -= sent;
       if (sent < chunk.length) {
         queue[0] = chunk.subarray(sent);
@@ -129,15 +106,12 @@ export class Http2Stream extends Duplex {
       }
       queue.shift();
     }
-    const done = this.#onSent;
-    this.#onSent = undefined;
-    done?.();
+    for (const done of this.#onSent.splice(0)) done();
     if (!this.#needDrain) return;
     this.#needDrain = false;
     this.emit('drain');
   }
 
-  /** The peer has said all and wants to hear no more (RFC 9113 section 8.1): what it said stays to be read. */
   stopSending(): void {
     this.localOpen = false;
     this.#queue.length = 0;
@@ -146,7 +120,6 @@ export class Http2Stream extends Duplex {
     this.session.halfClosed(this);
   }
 
-  /** The session is gone, or the peer has reset the stream. */
   abort(error: StreamReset): void {
     this.resetCode = error.code;
     this.localOpen = false;
@@ -156,19 +129,21 @@ export class Http2Stream extends Duplex {
 
   // === Duplex ===
 
-  override write(chunk: Buffer | string): boolean {
+  /** `done`: the chunk is needed no more; possibly called at once. */
+  override write(chunk: Buffer | string, done?: unknown): boolean {
     if (this.destroyed || this.writableEnded) {
       this.destroy(new Error('written to after its end'));
       return false;
     }
     this.#send(typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
+    if (typeof done === 'function') this.#afterQueue(done as Done);
     this.#needDrain ||= this.queuedBytes >= highWaterMark;
     return !this.#needDrain;
   }
 
   #send(chunk: Buffer): void {
     if (!this.localOpen) return;
-    const sent = this.queued ? 0 : this.session.sendData(this, chunk);
+    const sent = this.queued ? 0 : this.session.sendData(this, chunk, false);
     if (sent === chunk.length) return;
     this.#queue.push(sent === 0 ? chunk : chunk.subarray(sent));
     this.queuedBytes += chunk.length - sent;
@@ -187,13 +162,13 @@ export class Http2Stream extends Duplex {
 
   override _final(done: Done): void {
     this.#afterQueue((error) => {
-      if (!error && this.localOpen) this.session.sendEnd(this);
+      if (!error && this.localOpen) this.session.sendData(this, nothing, true);
       done(error);
     });
   }
 
   #afterQueue(done: Done): void {
-    if (this.queued) this.#onSent = done;
+    if (this.queued) this.#onSent.push(done);
     else done();
   }
 
@@ -202,9 +177,7 @@ export class Http2Stream extends Duplex {
     this.session.closed(this, code);
     this.#queue.length = 0;
     this.queuedBytes = 0;
-    const waiting = this.#onSent;
-    this.#onSent = undefined;
-    waiting?.(error ?? new StreamReset(code, 'the stream was ended'));
+    for (const one of this.#onSent.splice(0)) one(error ?? new StreamReset(code, 'the stream was ended'));
     done(error);
   }
 
@@ -216,3 +189,7 @@ export class Http2Stream extends Duplex {
     this.credit(read);
   }
 }
+
+/** Streams as connections of bytes. */
+export const byteStream = (owner: StreamOwner, id: number, sendWindow: number, receiveWindow: number): Http2Stream =>
+  new Http2Stream(owner, id, sendWindow, receiveWindow);

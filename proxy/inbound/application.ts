@@ -3,8 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Address, Endpoint } from '../../protocol/discovery.ts';
 import type { Carrier, CarrierCallback, CarrierHandler } from '../carrier.ts';
-import type { Exchange, Http1Observer, Http1Target } from '../http/exchange.ts';
-import type { Series } from '../telemetry/series.ts';
+import type { Exchange, Http1Target } from '../http/exchange.ts';
 import { dialTcp } from '../tunnel/connector.ts';
 
 export const applicationTimeoutMs = 2_000;
@@ -63,9 +62,8 @@ class ApplicationCarrier implements Carrier {
 }
 
 /** Serves the HTTP engine of one inbound connection. */
-export class Application implements Http1Target, Http1Observer {
+export class Application implements Http1Target {
   readonly #endpoint: Endpoint;
-  readonly #series: Series;
   readonly #onIdleClose: () => void;
   #idle: ApplicationCarrier | undefined;
   readonly #onIdle = (carrier: ApplicationCarrier, alive: boolean): void => {
@@ -77,9 +75,8 @@ export class Application implements Http1Target, Http1Observer {
   };
 
   /** `first`: a connection to begin with. `onIdleClose`: the application ended it between two exchanges. */
-  constructor(address: Address, series: Series, first: Socket | undefined, onIdleClose: () => void) {
+  constructor(address: Address, first: Socket | undefined, onIdleClose: () => void) {
     this.#endpoint = { address };
-    this.#series = series;
     this.#onIdleClose = onIdleClose;
     if (first) this.#idle = new ApplicationCarrier(first, this.#endpoint, this.#onIdle);
   }
@@ -95,15 +92,6 @@ export class Application implements Http1Target, Http1Observer {
       if (!socket) return callback(error, undefined);
       callback(undefined, new ApplicationCarrier(socket, this.#endpoint, this.#onIdle));
     });
-  }
-
-  attemptEnd(): void {}
-
-  requestEnd(exchange: Exchange): void {
-    const { status, startedAt, firstByteAt, error } = exchange;
-    const answeredAt = firstByteAt > 0 ? firstByteAt : performance.now();
-    const failed = status >= 500 || status === 0 || (error !== undefined && error.source !== 'client');
-    this.#series.request(status, failed, answeredAt - startedAt, exchange.sentBytes, exchange.receivedBytes);
   }
 
   close(): void {

@@ -1,4 +1,4 @@
-/** Inbound: plain TCP or an HBONE tunnel → application first → who speaks, and what → HTTP/1 engine or splice. */
+/** Inbound: plain TCP or an HBONE tunnel → application first → who speaks, and what → HTTP/1 or HTTP/2 engine, or splice. */
 
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -13,7 +13,9 @@ import { parseSpiffeId, type SpiffeId } from '../../protocol/identity.ts';
 import { inPortRanges, type PortRange } from '../config.ts';
 import type { ConnectionSet, Drainable } from '../drain.ts';
 import type { ProxyError } from '../error.ts';
+import { type HttpObserver, isFailure, latencyOf } from '../http/exchange.ts';
 import { Http1Connection } from '../http/http1-connection.ts';
+import { Http2Connection } from '../http/http2-connection.ts';
 import { errorCode } from '../http2/frames.ts';
 import { Http2Stream } from '../http2/stream.ts';
 import type { Logger } from '../log.ts';
@@ -27,6 +29,7 @@ import { dialTcp } from '../tunnel/connector.ts';
 import type { TunnelRequest } from '../tunnel/hbone-server.ts';
 import { Application, applicationTimeoutMs } from './application.ts';
 import { parseBaggage } from './baggage.ts';
+import { Http2Application } from './http2-application.ts';
 
 const lineMs = 1_000;
 
@@ -98,7 +101,7 @@ export class Inbound {
     const { stream, destination } = client;
     const protocol = this.#protocol(destination);
     if (protocol === 'http1') return this.#http1(client, undefined, application);
-    if (protocol !== 'detect') return this.#splice(client, undefined, application);
+    if (protocol === 'opaque') return this.#splice(client, undefined, application);
     firstSpeaker(stream, application, (speaker) => {
       if (speaker === 'ended') return this.#splice(client, undefined, application, true);
       if (speaker === 'server') return this.#splice(client, undefined, application);
@@ -106,7 +109,8 @@ export class Inbound {
       application.on('error', ignore);
       awaitProtocol(stream, lineMs, (outcome, read) => {
         application.removeListener('error', ignore);
-        if (outcome === 'http1') this.#http1(client, read, application);
+        if (outcome === 'http1' && protocol === 'detect') this.#http1(client, read, application);
+        else if (outcome === 'http2') this.#http2(client, read, application);
         else this.#splice(client, read, application);
       });
       stream.resume();
@@ -125,12 +129,12 @@ export class Inbound {
     const series = this.#series(client, 'http');
     let connection: Http1Connection | undefined;
     const first = application.destroyed || application.readableEnded ? undefined : application;
-    const target = new Application(destination, series, first, () => connection?.drain());
+    const target = new Application(destination, first, () => connection?.drain());
     series.connectionOpened();
     let over = false;
     connection = new Http1Connection(stream, read, {
       target,
-      observer: target,
+      observer: observe(series),
       timers,
       errorHeader: client.identity !== null,
       // The peer's proxy may try another endpoint; REFUSED_STREAM tells it that the application saw nothing.
@@ -145,6 +149,32 @@ export class Inbound {
     });
     if (!over) connections.add(connection);
     if (stream.destroyed) connection.destroy();
+  }
+
+  #http2(client: Client, read: Buffer | undefined, application: Socket): void {
+    const { connections, timers, log } = this.#options;
+    const { stream, destination } = client;
+    const series = this.#series(client, 'http');
+    let connection: Http2Connection | undefined;
+    // So that its client looks for another server, as it would without the mesh.
+    const target = new Http2Application(destination, application, timers, () => connection?.drain());
+    series.connectionOpened();
+    let over = false;
+    connection = new Http2Connection(stream, read, {
+      target,
+      observer: observe(series),
+      timers,
+      errorHeader: client.identity !== null,
+      toProxy: client.identity !== null,
+      onClose: () => {
+        over = true;
+        series.connectionClosed();
+        target.close();
+        if (connection) connections.delete(connection);
+      },
+      onRefused: (code) => log.warn('inbound request refused', { code, destination, peer: client.identity ?? 'plain' }),
+    });
+    if (!over) connections.add(connection);
   }
 
   /** `silent`: it has ended before a byte came, as health probes do; it counts only if bytes follow all the same. */
@@ -192,6 +222,13 @@ export class Inbound {
       peerIdentity: client.identity,
     });
   }
+}
+
+function observe(series: Series): HttpObserver {
+  return {
+    attemptEnd() {},
+    requestEnd: (exchange) => series.exchange(exchange, isFailure(exchange), latencyOf(exchange)),
+  };
 }
 
 function breakOff(stream: Duplex, error: ProxyError): void {

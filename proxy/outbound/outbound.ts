@@ -1,4 +1,4 @@
-/** Outbound: accept → original destination → target → protocol → per request (HTTP/1) or per connection (opaque). */
+/** Outbound: accept → original destination → target → protocol → per request (HTTP/1, HTTP/2) or per connection (opaque). */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type Address, parseAddress } from '../../protocol/discovery.ts';
@@ -6,6 +6,7 @@ import type { Carrier } from '../carrier.ts';
 import type { TargetCache } from '../discovery/target-cache.ts';
 import type { ConnectionSet, Drainable } from '../drain.ts';
 import { Http1Connection } from '../http/http1-connection.ts';
+import { Http2Connection } from '../http/http2-connection.ts';
 import type { Logger } from '../log.ts';
 import { awaitProtocol } from '../net/detect.ts';
 import { firstSpeaker } from '../net/first-speaker.ts';
@@ -18,6 +19,8 @@ import type { TargetStack } from './target-stack.ts';
 const graceMs = 30;
 /** For the rest of a first line that has begun. */
 const lineMs = 1_000;
+/** For the first bytes where HTTP/2 is declared. */
+const prefaceMs = 60_000;
 
 export interface OutboundOptions {
   targets: TargetCache<TargetStack>;
@@ -57,9 +60,13 @@ export class Outbound {
 
   #route(socket: Socket, stack: TargetStack): void {
     if (stack.protocol === 'http1') return this.#http1(socket, undefined, stack);
-    if (stack.protocol !== 'detect' || stack.serverFirst) return this.#opaque(socket, undefined, stack);
-    awaitProtocol(socket, graceMs, (outcome, read) => {
+    const declared = stack.protocol === 'http2';
+    if ((stack.protocol !== 'detect' && !declared) || stack.serverFirst) return this.#opaque(socket, undefined, stack);
+    // A declared HTTP/2 server does not speak first; its client may still speak TLS.
+    awaitProtocol(socket, declared ? prefaceMs : graceMs, (outcome, read) => {
       if (outcome === 'closed') socket.destroy();
+      else if (outcome === 'http2') this.#http2(socket, read, stack);
+      else if (declared) this.#opaque(socket, read, stack);
       else if (outcome === 'http1') this.#http1(socket, read, stack);
       else if (outcome === 'silent') this.#silent(socket, stack);
       else this.#opaque(socket, read, stack);
@@ -78,6 +85,24 @@ export class Outbound {
       onRefused: (code) => log.warn('outbound request refused', { code, target: stack.target.address }),
     });
     if (!socket.destroyed) connections.add(connection);
+  }
+
+  #http2(socket: Socket, read: Buffer | undefined, stack: TargetStack): void {
+    const { connections, timers, log } = this.#options;
+    let over = false;
+    const connection: Http2Connection = new Http2Connection(socket, read, {
+      target: stack,
+      observer: stack,
+      timers,
+      errorHeader: true,
+      toProxy: false,
+      onClose: () => {
+        over = true;
+        connections.delete(connection);
+      },
+      onRefused: (code) => log.warn('outbound request refused', { code, target: stack.target.address }),
+    });
+    if (!over) connections.add(connection);
   }
 
   #opaque(socket: Socket, read: Buffer | undefined, stack: TargetStack): void {
@@ -103,7 +128,7 @@ export class Outbound {
       }
       const server = carrier.detach();
       firstSpeaker(socket, server, (speaker) => {
-        if (speaker !== 'client') {
+        if (speaker === 'server' || speaker === 'ended') {
           if (speaker === 'server') stack.serverFirst = true;
           return this.#splice(socket, server, undefined, series, done);
         }
@@ -122,10 +147,11 @@ export class Outbound {
   ): void {
     server.on('error', () => carrier.destroy()); // while the client's first line is read
     awaitProtocol(socket, lineMs, (outcome, read) => {
-      if (outcome !== 'http1') return this.#splice(socket, server, read, series, done);
+      if (outcome !== 'http1' && outcome !== 'http2') return this.#splice(socket, server, read, series, done);
       done();
       carrier.destroy();
-      this.#http1(socket, read, stack);
+      if (outcome === 'http1') this.#http1(socket, read, stack);
+      else this.#http2(socket, read, stack);
     });
     socket.resume();
   }

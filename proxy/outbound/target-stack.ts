@@ -8,9 +8,18 @@ import type { EndpointState } from '../balance/endpoint-state.ts';
 import type { CarrierCallback, Connector } from '../carrier.ts';
 import type { TargetUser } from '../discovery/target-cache.ts';
 import { ProxyError } from '../error.ts';
-import type { Exchange, Http1Observer, Http1Target } from '../http/exchange.ts';
+import {
+  type Exchange,
+  type Http1Target,
+  type Http2Target,
+  type HttpObserver,
+  isFailure,
+  latencyOf,
+} from '../http/exchange.ts';
+import type { SessionCallback } from '../http2/session-pool.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
+import type { SessionConnector } from '../tunnel/session-connector.ts';
 
 const maxConnectAttempts = 3;
 
@@ -43,21 +52,29 @@ export type TcpCallback = (
   done: () => void,
 ) => void;
 
-export class TargetStack implements TargetUser, Http1Target, Http1Observer {
+/** Byte connections for HTTP/1 and opaque traffic, sessions for HTTP/2. */
+export interface Connectors {
+  connector: Connector;
+  sessions: SessionConnector;
+}
+
+export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpObserver {
   /** Connections of the application to this target now. */
   connections = 0;
   /** The server spoke before the client: it is opaque, and connected to at once. */
   serverFirst = false;
   #target: Target;
   readonly #connector: Connector;
+  readonly #sessions: SessionConnector;
   readonly #telemetry: Telemetry;
   readonly #balancer: Balancer<EndpointSeries>;
   /** Where no endpoint can be named. */
   #nowhere: EndpointSeries;
 
-  constructor(target: Target, connector: Connector, telemetry: Telemetry) {
+  constructor(target: Target, connectors: Connectors, telemetry: Telemetry) {
     this.#target = target;
-    this.#connector = connector;
+    this.#connector = connectors.connector;
+    this.#sessions = connectors.sessions;
     this.#telemetry = telemetry;
     this.#nowhere = this.#series(undefined);
     this.#balancer = new Balancer({ attach: (endpoint) => this.#series(endpoint) });
@@ -95,17 +112,25 @@ export class TargetStack implements TargetUser, Http1Target, Http1Observer {
   // === HTTP: an endpoint per request ===
 
   acquire(exchange: Exchange, callback: CarrierCallback): void {
+    const endpoint = this.#pick(exchange);
+    if (!endpoint) callback(this.#noEndpoints(), undefined);
+    else this.#connector.connect(endpoint, false, callback);
+  }
+
+  acquireSession(exchange: Exchange, callback: SessionCallback): void {
+    const endpoint = this.#pick(exchange);
+    if (!endpoint) callback(this.#noEndpoints(), undefined);
+    else this.#sessions.acquire(endpoint, callback);
+  }
+
+  #pick(exchange: Exchange): Endpoint | undefined {
     // The endpoint of the try before is avoided whatever ended it: its other idle connections may be as dead.
     const state = this.#balancer.pick(exchange.endpoint);
-    if (!state) {
-      exchange.state = undefined;
-      callback(this.#noEndpoints(), undefined);
-      return;
-    }
-    state.pending++;
     exchange.state = state;
+    if (!state) return undefined;
+    state.pending++;
     exchange.endpoint = state.endpoint;
-    this.#connector.connect(state.endpoint, false, callback);
+    return state.endpoint;
   }
 
   attemptEnd(exchange: Exchange, error: ProxyError | undefined): void {
@@ -119,7 +144,8 @@ export class TargetStack implements TargetUser, Http1Target, Http1Observer {
     }
     state.pending--;
     exchange.state = undefined;
-    if (error.retry !== 'yes' || error.source === 'proxy') return;
+    // A server that refuses one stream takes others.
+    if (error.retry !== 'yes' || error.source === 'proxy' || error.code === 'stream-refused') return;
     state.data.http.connectFailed();
     this.#balancer.failed(state);
   }
@@ -131,10 +157,7 @@ export class TargetStack implements TargetUser, Http1Target, Http1Observer {
       exchange.state = undefined;
     }
     const series = (state ?? this.#stateOf(exchange.endpoint))?.data.http ?? this.#nowhere.http;
-    const { status, startedAt, firstByteAt, error } = exchange;
-    const answeredAt = firstByteAt > 0 ? firstByteAt : performance.now();
-    const failed = status >= 500 || status === 0 || (error !== undefined && error.source !== 'client');
-    series.request(status, failed, answeredAt - startedAt, exchange.sentBytes, exchange.receivedBytes);
+    series.exchange(exchange, isFailure(exchange), latencyOf(exchange));
     if (exchange.attempts > 1) series.retries += exchange.attempts - 1;
   }
 

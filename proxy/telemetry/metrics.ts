@@ -1,5 +1,6 @@
 /** `/metrics`: prom-client's text of counters that live in the series; read when scraped, never on the way. */
 import { bucketCount, bucketStart } from '../../protocol/histogram.ts';
+import { grpcStatusNames } from '../http/grpc.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { latencyBounds, type Series, statusClasses } from './series.ts';
 import type { Telemetry } from './telemetry.ts';
@@ -36,6 +37,16 @@ export async function createMetrics(telemetry: Telemetry, credentials: Credentia
     for (const one of telemetry.all) {
       one.statuses.forEach((count, i) => {
         if (count > 0) add({ ...labelsOf(one), status: statusClasses[i]! }, count);
+      });
+    }
+  });
+  counter('mesh_failures_total', 'Requests that failed by fault of the server.', peerLabels, (add) => {
+    for (const one of telemetry.all) if (one.key.protocol === 'http') add(labelsOf(one), one.failures);
+  });
+  counter('mesh_grpc_responses_total', 'gRPC calls by status.', [...peerLabels, 'grpc_status'], (add) => {
+    for (const one of telemetry.all) {
+      one.grpcStatuses?.forEach((count, i) => {
+        if (count > 0) add({ ...labelsOf(one), grpc_status: grpcStatusNames[i]! }, count);
       });
     }
   });

@@ -1,6 +1,7 @@
 /** Counters of one telemetry series: plain numbers that only grow; a report is what they grew by. */
 import { bucketCount, bucketOf } from '../../protocol/histogram.ts';
 import type { TelemetrySeries } from '../../protocol/telemetry.ts';
+import { grpcStatusNames } from '../http/grpc.ts';
 
 export type SeriesKey = Pick<
   TelemetrySeries,
@@ -13,11 +14,26 @@ export const statusClasses = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'] as cons
 /** Bounds of the exposed latency histogram, seconds; the fine one goes to the control plane. */
 export const latencyBounds = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10] as const;
 
+/** What is counted of a request that is over; see Exchange. */
+interface Ended {
+  /** 0 where no response came. */
+  status: number;
+  sentBytes: number;
+  receivedBytes: number;
+  grpc: boolean;
+  /** -1 where the response did not come to its end. */
+  grpcStatus: number;
+}
+
+const cancelled = grpcStatusNames.indexOf('CANCELLED');
+
 export class Series {
   readonly key: SeriesKey;
   requests = 0;
   failures = 0;
   readonly statuses = new Float64Array(statusClasses.length);
+  /** Of gRPC calls, by number; made with the first. */
+  grpcStatuses: Float64Array | undefined;
   retries = 0;
   /** Made with the first request; a TCP series has none. */
   latency: Uint32Array | undefined;
@@ -36,6 +52,15 @@ export class Series {
   constructor(key: SeriesKey, revive: (series: Series) => void) {
     this.key = key;
     this.#revive = revive;
+  }
+
+  /** One request over. `latency`: milliseconds, up to the first response byte. */
+  exchange(ended: Ended, failed: boolean, latency: number): void {
+    this.request(ended.status, failed, latency, ended.sentBytes, ended.receivedBytes);
+    if (!ended.grpc) return;
+    this.grpcStatuses ??= new Float64Array(grpcStatusNames.length);
+    // Cut off before its end, by the client too: as it looks to a caller.
+    this.grpcStatuses[ended.grpcStatus < 0 ? cancelled : ended.grpcStatus]!++;
   }
 
   /** One request over: status 0 where none came; latency in milliseconds, up to the first response byte. */

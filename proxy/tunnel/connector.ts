@@ -105,7 +105,7 @@ class PooledCarrier implements Carrier {
 /** The peer's proxy says that its application has seen nothing of the request. */
 function refusal(endpoint: Endpoint, cause: Error | undefined): ProxyError {
   const message = `${endpoint.address}: the application is gone`;
-  return new ProxyError('stream-refused', message, { source: 'server', retry: 'yes', cause });
+  return new ProxyError('connect-failed', message, { source: 'server', retry: 'yes', cause });
 }
 
 export interface ConnectorOptions {

@@ -5,7 +5,7 @@ import { hbonePort } from '../../protocol/ports.ts';
 import { ProxyError } from '../error.ts';
 import { encodeHeaders } from '../http2/hpack-encoder.ts';
 import { Http2Session } from '../http2/session.ts';
-import type { Http2Stream } from '../http2/stream.ts';
+import { byteStream, type Http2Stream } from '../http2/stream.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { dial } from '../tls/dial.ts';
 import type { RefusalReason } from '../tls/verify.ts';
@@ -32,7 +32,7 @@ export interface HboneClientOptions {
 type StreamCallback = (error: ProxyError | undefined, stream: Http2Stream | undefined) => void;
 
 interface Entry {
-  session: Http2Session;
+  session: Http2Session<Http2Stream>;
   generation: number;
   idleSince: number;
   pinging: boolean;
@@ -123,6 +123,7 @@ export class HboneClient {
         const session = new Http2Session(socket, {
           role: 'client',
           settings: tunnelSettings,
+          makeStream: byteStream,
           onGoaway: gone,
           onClose: gone,
         });
@@ -142,14 +143,15 @@ export class HboneClient {
       return callback(new ProxyError('connect-failed', message, { source: 'server', retry: 'yes' }), undefined);
     }
     const head = encodeHeaders([':method', 'CONNECT', ':authority', authority, 'baggage', baggage]);
-    const stream = entry.session.request(head, (headers) => {
-      const status = headers[headers.indexOf(':status') + 1];
+    const stream = entry.session.request(head);
+    stream.onHeaders = (list) => {
+      const status = list.value(':status');
       if (status !== '200') return fail('connect-failed', `${authority}: the peer's proxy answered ${status}`);
       if (settled) return;
       settled = true;
       clearTimeout(timer);
       callback(undefined, stream);
-    });
+    };
     let settled = false;
     const fail = (code: string, message: string) => {
       if (settled) return;

@@ -2,8 +2,9 @@
 import tls from 'node:tls';
 import { type Address, parseAddress } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
+import type { HeaderList } from '../http2/header-list.ts';
 import { Http2Session } from '../http2/session.ts';
-import type { Http2Stream } from '../http2/stream.ts';
+import { byteStream, type Http2Stream } from '../http2/stream.ts';
 import { type Credentials, tlsOptions } from '../tls/credentials.ts';
 import { handshakeReason, type RefusalReason, verifyPeer } from '../tls/verify.ts';
 import { tunnelSettings } from './settings.ts';
@@ -32,7 +33,7 @@ const maxSessions = 4096;
 
 export class HboneServer {
   readonly #server: tls.Server;
-  readonly #sessions = new Set<Http2Session>();
+  readonly #sessions = new Set<Http2Session<Http2Stream>>();
   readonly #options: HboneServerOptions;
 
   constructor(options: HboneServerOptions) {
@@ -87,21 +88,19 @@ export class HboneServer {
       socket.destroy();
       return;
     }
-    const session: Http2Session = new Http2Session(socket, {
+    const session: Http2Session<Http2Stream> = new Http2Session(socket, {
       role: 'server',
       settings: tunnelSettings,
-      onStream: (stream, headers) => this.#onStream(stream, headers, verdict.identity),
+      makeStream: byteStream,
+      onStream: (stream, list) => this.#onStream(stream, list, verdict.identity),
       onClose: () => this.#sessions.delete(session),
     });
     this.#sessions.add(session);
   }
 
-  #onStream(stream: Http2Stream, headers: readonly string[], peer: SpiffeId): void {
+  #onStream(stream: Http2Stream, list: HeaderList, peer: SpiffeId): void {
     stream.on('error', () => {}); // its close is what its users hear
-    const header = (name: string) => {
-      const at = headers.indexOf(name);
-      return at < 0 || at % 2 === 1 ? '' : headers[at + 1]!;
-    };
+    const header = (name: string) => list.value(name) ?? '';
     const destination = header(':authority');
     const parsed = parseAddress(destination);
     if (header(':method') !== 'CONNECT' || !parsed || !this.#options.podIps.includes(parsed.ip)) {

@@ -10,12 +10,35 @@ import { createServer } from 'node:http';
 const server = createServer((request, response) => setTimeout(() => response.end('hello'), 2)).listen(8000);
 process.on('SIGTERM', () => server.close(() => process.exit(0)));`);
 
+/** The same as a unary call in HTTP/2, which tells its pod: a message there, a message and a status back. */
+export const helloGrpc = nodeCommand(`
+import { createServer } from 'node:http2';
+import { hostname } from 'node:os';
+const sessions = new Set();
+const server = createServer();
+server.on('session', (session) => {
+  sessions.add(session.on('error', () => {}).on('close', () => sessions.delete(session)));
+});
+server.on('stream', (stream) => {
+  stream.on('error', () => {}).resume().on('end', () => setTimeout(() => {
+    stream.respond({ 'content-type': 'application/grpc', 'x-pod': hostname() }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.end('hello');
+  }, 2));
+});
+server.listen(8000);
+process.on('SIGTERM', () => {
+  server.close(() => process.exit(0));
+  for (const session of sessions) session.close();
+});`);
+
 /**
  * Requests at a fixed rate, whether or not answers come, until its input ends; then prints what became of them.
- * Arguments: URL, requests per second.
+ * Arguments: URL, requests per second. With the scheme h2c: unary calls, on one HTTP/2 connection as long as it lasts.
  */
 const script = nodeCommand(`
 import { Agent, get } from 'node:http';
+import { connect } from 'node:http2';
 const url = process.argv[1];
 const rate = Number(process.argv[2]);
 const agent = new Agent({ keepAlive: true });
@@ -26,9 +49,29 @@ const fail = (why) => {
   const at = Math.round((performance.now() - started) / 1000) + ' s: ' + why;
   failures[at] = (failures[at] ?? 0) + 1;
 };
+let session;
+function call(begun) {
+  if (!session) {
+    const made = session = connect(url.replace('h2c:', 'http:'));
+    const gone = () => { if (session === made) session = undefined; };
+    made.on('error', gone).on('goaway', gone).on('close', gone);
+  }
+  const stream = session.request({ ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' });
+  let why = 'no answer', status = 'none';
+  stream.on('response', (head) => (why = 'status ' + head[':status'] + ' ' + (head['mesh-error'] ?? '')));
+  stream.on('trailers', (trailers) => (status = trailers['grpc-status']));
+  stream.on('error', (error) => (why = error.message)).resume();
+  stream.on('close', () => {
+    if (status !== '0') return fail(why + ', grpc-status ' + status);
+    done++;
+    slowest = Math.max(slowest, performance.now() - begun);
+  });
+  stream.setTimeout(10000, () => stream.close(8)).end('hello');
+}
 function send() {
   const begun = performance.now();
   if (++sent === rate / 5) console.log('flowing');
+  if (url.startsWith('h2c:')) return call(begun);
   const request = get(url, { agent, timeout: 10000 }, (response) => {
     let body = '';
     response.setEncoding('utf8').on('data', (text) => (body += text)).on('error', () => fail('cut off'));

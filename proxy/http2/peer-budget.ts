@@ -1,0 +1,26 @@
+/** What a peer may make this end do without sending anything of worth: beyond it, the connection ends. */
+import { TokenBucket } from './token-bucket.ts';
+
+/** Frames that cost this end work and the peer nothing: per second, and at once. */
+const idleFrames = { rate: 500, burst: 5_000 };
+/** Streams that a peer resets, or makes this end reset (CVE-2023-44487, CVE-2025-8671). */
+const resets = { rate: 200, burst: 1_000 };
+/** Streams that this end has reset and whose last frames may still be on their way. */
+const remembered = 256;
+
+export class PeerBudget {
+  readonly idleFrames = new TokenBucket(idleFrames.rate, idleFrames.burst);
+  readonly resets = new TokenBucket(resets.rate, resets.burst);
+  readonly #reset = new Set<number>();
+
+  /** Notes a stream that this end has reset. */
+  wasReset(stream: number): void {
+    if (this.#reset.size >= remembered) this.#reset.delete(this.#reset.values().next().value!);
+    this.#reset.add(stream);
+  }
+
+  /** Whether the peer cannot be blamed for one more header block on the stream. */
+  mayTrail(stream: number): boolean {
+    return this.#reset.delete(stream);
+  }
+}
