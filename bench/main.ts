@@ -7,7 +7,8 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { ensurePrograms, runtimePrograms } from '../scripts/programs.ts';
-import { type PodObject, TestMesh } from '../test/support/mesh.ts';
+import { LocalMesh } from '../test/support/local-mesh.ts';
+import type { PodObject } from '../test/support/mesh.ts';
 import { deploy, type Pair } from './pair.ts';
 import { envoy } from './peers/envoy.ts';
 import { haproxy } from './peers/haproxy.ts';
@@ -50,7 +51,7 @@ const peers = known.filter((peer) => {
 
 const samples: Sample[] = [];
 say('starting a local mesh');
-const mesh = await TestMesh.install();
+const mesh = await LocalMesh.install();
 try {
   const pairs: Pair[] = [];
   for (const peer of peers) pairs.push(await deploy(peer, mesh));

@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { unable, until } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { until } from '../support/mesh.ts';
 
 const root = join(import.meta.dirname, '../..');
 let folder = '';
