@@ -1,9 +1,13 @@
 import { defineConfig } from 'vitest/config';
 
+/** The rest of test/acceptance is about this machine: its command line, its demo. */
+const onBothGrounds = ['traffic', 'http1', 'http2', 'encryption', 'programs', 'bulk', 'faults'];
+
 /**
  * `unit` sits beside the code and needs nothing but Node; `system` needs root (network namespaces, nft) and real
  * programs, and runs one file at a time so that measurements do not fight; `soak` takes minutes, mostly waiting, so its
- * files run side by side; `cluster` needs a Kubernetes cluster and is run by `npm run test:cluster` alone.
+ * files run side by side; `cluster` needs a Kubernetes cluster and is run by `npm run test:cluster` alone. The acceptance
+ * tests named below run on both grounds, a local mesh and a cluster, from the same files (test/support/ground.ts).
  */
 export default defineConfig({
   test: {
@@ -33,7 +37,9 @@ export default defineConfig({
       {
         test: {
           name: 'cluster',
-          include: ['test/cluster/**/*.test.ts'],
+          include: ['test/cluster/**/*.test.ts', `test/acceptance/{${onBothGrounds}}.test.ts`],
+          env: { MESH_TEST_GROUND: 'cluster' },
+          globalSetup: ['test/support/cluster-teardown.ts'],
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,

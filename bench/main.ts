@@ -7,7 +7,8 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { ensurePrograms, runtimePrograms } from '../scripts/programs.ts';
-import { type PodObject, TestMesh } from '../test/support/mesh.ts';
+import { LocalMesh } from '../test/support/local-mesh.ts';
+import type { PodObject } from '../test/support/mesh.ts';
 import { h2latencies, h2load } from './h2load.ts';
 import { deploy, type Pair } from './pair.ts';
 import { envoy } from './peers/envoy.ts';
@@ -77,7 +78,7 @@ if (values.write) {
 async function compare(protocol: Protocol, connections: number[]): Promise<Sample[]> {
   const samples: Sample[] = [];
   say(`starting a local mesh for ${protocol}`);
-  const mesh = await TestMesh.install();
+  const mesh = await LocalMesh.install();
   try {
     const pairs: Pair[] = [];
     for (const peer of peers) {
@@ -100,7 +101,7 @@ async function compare(protocol: Protocol, connections: number[]): Promise<Sampl
   return samples;
 }
 
-async function measure(mesh: TestMesh, pair: Pair, count: number, protocol: Protocol): Promise<Sample> {
+async function measure(mesh: LocalMesh, pair: Pair, count: number, protocol: Protocol): Promise<Sample> {
   const { peer, url, client, proxies } = pair;
   const inside = (...command: string[]) => mesh.inside(client as PodObject, ...command);
   const load = (duration: number) =>

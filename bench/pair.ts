@@ -3,7 +3,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { resources } from '../kube/resources.ts';
-import { type PodObject, type TestMesh, until } from '../test/support/mesh.ts';
+import type { LocalMesh } from '../test/support/local-mesh.ts';
+import { type PodObject, until } from '../test/support/mesh.ts';
 import { makeCertificates } from './certificates.ts';
 import { mesh as ownPeer } from './peers/mesh.ts';
 import { clientPort, originPort, type Peer, type Protocol } from './peers/peer.ts';
@@ -37,7 +38,7 @@ export interface Pair {
 }
 
 /** Deploys the pair and waits until it answers. */
-export async function deploy(peer: Peer, mesh: TestMesh, protocol: Protocol): Promise<Pair> {
+export async function deploy(peer: Peer, mesh: LocalMesh, protocol: Protocol): Promise<Pair> {
   const name = peer.name.toLowerCase();
   const folder = path.join(mesh.home, `bench-${name}`);
   await mkdir(folder, { mode: 0o755 });
@@ -89,7 +90,7 @@ function pod(name: string, folder: string, commands: Record<string, string[]>): 
   });
 }
 
-async function serviceAddress(mesh: TestMesh, name: string): Promise<string> {
+async function serviceAddress(mesh: LocalMesh, name: string): Promise<string> {
   const service = await mesh.client.create(resources.services, {
     apiVersion: 'v1',
     kind: 'Service',

@@ -1,5 +1,6 @@
 /** The other end of a connection, for tests: they read and write its bytes themselves. */
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 /** Asks until a condition holds. @throws Error naming what did not come */
 export async function until(condition: () => boolean, what: string): Promise<void> {
@@ -10,15 +11,15 @@ export async function until(condition: () => boolean, what: string): Promise<voi
   }
 }
 
-export class Peer {
-  readonly socket: Socket;
+export class Peer<S extends Duplex = Socket> {
+  readonly socket: S;
   text = '';
   ended = false;
   closed = false;
   /** Code of the error that ended it. */
   error: string | undefined;
 
-  constructor(socket: Socket) {
+  constructor(socket: S) {
     this.socket = socket;
     socket.on('data', (chunk: Buffer) => {
       this.text += chunk.toString('latin1');

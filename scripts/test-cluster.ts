@@ -2,8 +2,11 @@
  * `npm run test:cluster`: the tests that need a Kubernetes cluster, on the one that KUBECONFIG names. They install and
  * remove the mesh in it. MESH_TEST_LOAD is a command that loads an image archive into the cluster (it gets the file as
  * its last argument), for example `kind load image-archive`; without it the images must be there. Arguments go to vitest.
+ * Acceptance tests run programs in pods, in an image that is made of this machine's own.
  */
 import { execa } from 'execa';
+import { writeProgramsImage } from '../test/support/programs-image.ts';
+import { ensurePrograms, testPrograms } from './programs.ts';
 
 const { KUBECONFIG: kubeconfig, MESH_TEST_LOAD: load } = process.env;
 if (!kubeconfig) {
@@ -16,12 +19,12 @@ if (!kubeconfig) {
   process.exit(2);
 }
 if (load) {
+  await ensurePrograms(testPrograms);
   await execa('node', ['image/main.ts'], { stdio: 'inherit' });
-  for (const archive of ['dist/mesh-image.tar', 'dist/shop-image.tar']) {
-    await execa('sh', ['-c', `${load} ${archive}`], { stdio: 'inherit' });
-  }
+  const archives = ['dist/mesh-image.tar', 'dist/shop-image.tar', await writeProgramsImage()];
+  for (const archive of archives) await execa('sh', ['-c', `${load} ${archive}`], { stdio: 'inherit' });
 } else {
-  process.stderr.write('MESH_TEST_LOAD is not set: the images of `npm run image` must be in the cluster already\n');
+  process.stderr.write('MESH_TEST_LOAD is not set: the images that it would load must be in the cluster already\n');
   await execa('node', ['scripts/build.ts'], { stdio: 'inherit' });
 }
 const result = await execa('vitest', ['run', '--project', 'cluster', ...process.argv.slice(2)], {

@@ -9,7 +9,8 @@ import { searchPath } from '../../local/preflight.ts';
 import { identify } from '../../local/process.ts';
 import { Store } from '../../local/store/store.ts';
 import { bin, environment, Folders, type RunOptions, root, run } from '../support/cli.ts';
-import { unable, until } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { until } from '../support/mesh.ts';
 
 describe.skipIf(unable)('a machine that lacks something', () => {
   const folders = new Folders();

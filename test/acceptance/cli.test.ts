@@ -17,13 +17,15 @@ import {
   type Seen,
   where,
 } from '../support/cli.ts';
-import { TestMesh, unable, until, workload } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { LocalMesh } from '../support/local-mesh.ts';
+import { until, workload } from '../support/mesh.ts';
 
 const clearScreen = '\x1b[2J';
 const toTop = '\x1b[H';
 
 describe.skipIf(unable)('the command line', () => {
-  let mesh: TestMesh;
+  let mesh: LocalMesh;
   let env: Record<string, string>;
   let late: Promise<Seen>;
   let lateHome: string;
@@ -52,7 +54,7 @@ describe.skipIf(unable)('the command line', () => {
 
   beforeAll(async () => {
     late = startLate();
-    mesh = await TestMesh.install();
+    mesh = await LocalMesh.install();
     env = environment(mesh.home);
     await mesh.apply(workload('web', ['/usr/bin/python3', '-m', 'http.server', '8000'], { port: 8000 }), true);
     await mesh.apply(workload('lone', ['sleep', 'infinity']), false);

@@ -4,7 +4,9 @@ import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { processesOf, unable, until } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { processesOf } from '../support/local-mesh.ts';
+import { until } from '../support/mesh.ts';
 
 const root = join(import.meta.dirname, '../..');
 let folder = '';

@@ -1,5 +1,4 @@
 /** What the network between pods carries, and whom a proxy speaks with. */
-import { spawn } from 'node:child_process';
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureServer, type ServerHttp2Stream } from 'node:http2';
 import { type ConnectionOptions, connect, createServer, type Server, type TlsOptions } from 'node:tls';
@@ -9,14 +8,14 @@ import type { KubeObject } from '../../kube/types.ts';
 import { makeCertificate } from '../../protocol/x509.ts';
 import { TestCa } from '../../proxy/tls/test-ca.ts';
 import { tcpStreams, tlsRecords } from '../support/capture.ts';
-import { nodeCommand, type PodObject, TestMesh, unable, until, workload } from '../support/mesh.ts';
-import { dialFrom, serveIn } from '../support/sockets.ts';
+import { unable } from '../support/ground.ts';
+import { installMesh } from '../support/installed-mesh.ts';
+import { nodeCommand, type PodObject, type TestMesh, until, workload } from '../support/mesh.ts';
 
 const secret = 'a-string-nobody-else-may-read';
 const echo = `
 import { createServer } from 'node:http';
 createServer((request, response) => request.pipe(response)).listen(8000);`;
-const identity = 'spiffe://cluster.local/ns/default/sa/default';
 
 interface Shown {
   key: string;
@@ -60,9 +59,10 @@ describe.skipIf(unable)('encryption', () => {
   let server: PodObject;
   let plain: PodObject;
   let issuer: StolenIssuer;
+  const identityOf = (account: string) => `spiffe://cluster.local/ns/${mesh.namespace}/sa/${account}`;
 
   beforeAll(async () => {
-    mesh = await TestMesh.install();
+    mesh = await installMesh('encryption');
     const meshed = [workload('client', ['sleep', 'infinity']), workload('echo', nodeCommand(echo), { port: 8000 })];
     await mesh.apply(meshed.join('\n---\n'), true);
     await mesh.apply(workload('plain', ['sleep', 'infinity']), false);
@@ -78,20 +78,20 @@ describe.skipIf(unable)('encryption', () => {
 
   /** All that passes a pod's network interface while something runs, as a capture file. */
   async function captured(pod: PodObject, filter: string[], run: () => Promise<void>): Promise<Buffer> {
-    const dump = ['tcpdump', '-i', 'eth0', '-n', '-s', '0', '-U', '-w', '-', ...filter];
-    const child = spawn('nsenter', ['-t', String(mesh.pid(pod)), '-n', '--', ...dump]);
-    const ended = new Promise((resolve) => child.once('close', resolve));
+    const dump = ['tcpdump', '-Z', 'root', '-i', 'eth0', '-n', '-s', '0', '-U', '-w', '-', ...filter];
+    const untilEnd = '"$@" & cat > /dev/null; kill -INT $!; wait $!';
+    const dumping = mesh.start(pod, 'sh', '-c', untilEnd, 'sh', ...dump);
     const packets: Buffer[] = [];
-    let messages = '';
-    child.stdout.on('data', (chunk: Buffer) => packets.push(chunk));
-    child.stderr.on('data', (chunk: Buffer) => (messages += chunk.toString()));
+    const size = () => Buffer.concat(packets).length;
+    dumping.stdout.on('data', (chunk: Buffer) => packets.push(chunk));
     try {
-      await until('a listening tcpdump', () => /listening on/.test(messages));
+      // The head of the file comes when it listens.
+      await Promise.race([until('a listening tcpdump', () => size() >= 24), dumping.ended]);
       await run();
-      await until('packets', () => Buffer.concat(packets).length > 1000, 5);
+      await until('packets', () => size() > 1000, 5);
     } finally {
-      child.kill('SIGINT');
-      await ended;
+      dumping.stdin.end();
+      await dumping.ended;
     }
     return Buffer.concat(packets);
   }
@@ -158,21 +158,33 @@ describe.skipIf(unable)('encryption', () => {
   const h2 = { ALPNProtocols: ['h2'] };
   const clients: [string, string, () => ConnectionOptions][] = [
     ['no-certificate', 'without a certificate', () => h2],
-    ['certificate-expired', 'whose certificate has expired', () => ({ ...h2, ...issuer.sign([identity], -5) })],
-    ['unknown-issuer', 'certified by another root', () => ({ ...h2, ...foreign(identity) })],
+    [
+      'certificate-expired',
+      'whose certificate has expired',
+      () => ({ ...h2, ...issuer.sign([identityOf('default')], -5) }),
+    ],
+    ['unknown-issuer', 'certified by another root', () => ({ ...h2, ...foreign(identityOf('default')) })],
     [
       'wrong-trust-domain',
       'of another trust domain',
       () => ({ ...h2, ...issuer.sign(['spiffe://other.example/ns/default/sa/default']) }),
     ],
     ['no-identity', 'whose certificate names nobody', () => ({ ...h2, ...issuer.sign([]) })],
-    ['tls-version', 'that speaks TLS 1.2', () => ({ ...h2, ...issuer.sign([identity]), maxVersion: 'TLSv1.2' })],
-    ['wrong-alpn', 'that speaks HTTP/1.1', () => ({ ...issuer.sign([identity]), ALPNProtocols: ['http/1.1'] })],
+    [
+      'tls-version',
+      'that speaks TLS 1.2',
+      () => ({ ...h2, ...issuer.sign([identityOf('default')]), maxVersion: 'TLSv1.2' }),
+    ],
+    [
+      'wrong-alpn',
+      'that speaks HTTP/1.1',
+      () => ({ ...issuer.sign([identityOf('default')]), ALPNProtocols: ['http/1.1'] }),
+    ],
   ];
   test.each(clients)('%s: a client %s is refused', async (reason, _, options) => {
     const before = await refusals(server, 'inbound', reason);
     const socket = connect({
-      socket: dialFrom(mesh, plain, server.status.podIP, 15008).socket,
+      socket: mesh.dial(plain, server.status.podIP, 15008),
       rejectUnauthorized: false,
       ...options(),
     });
@@ -187,10 +199,10 @@ describe.skipIf(unable)('encryption', () => {
 
   test('the same client with a proper certificate is let in', async () => {
     const socket = connect({
-      socket: dialFrom(mesh, plain, server.status.podIP, 15008).socket,
+      socket: mesh.dial(plain, server.status.podIP, 15008),
       rejectUnauthorized: false,
       ...h2,
-      ...issuer.sign([identity]),
+      ...issuer.sign([identityOf('default')]),
     });
     socket.on('secureConnect', () => socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0'));
     const settings = await new Promise<Buffer>((resolve, reject) => {
@@ -229,31 +241,29 @@ describe.skipIf(unable)('encryption', () => {
       };
       await mesh.apply([pod, service].map((one) => JSON.stringify(one)).join('\n---\n'), false);
       [impostor] = (await mesh.ready('impostor')) as [PodObject];
-      const listener = await serveIn(
-        mesh,
-        impostor,
-        15008,
-        (socket) => current.emit('connection', socket),
-        'mesh-proxy',
-      );
+      const listener = await mesh.serve(impostor, 15008, (socket) => current.emit('connection', socket), 'mesh-proxy');
       return () => void listener.close();
     });
 
     const servers: [string, string, () => TlsOptions][] = [
+      ['identity-mismatch', 'of another service account', () => ({ ...h2, ...issuer.sign([identityOf('other')]) })],
       [
-        'identity-mismatch',
-        'of another service account',
-        () => ({ ...h2, ...issuer.sign(['spiffe://cluster.local/ns/default/sa/other']) }),
+        'certificate-expired',
+        'whose certificate has expired',
+        () => ({ ...h2, ...issuer.sign([identityOf('default')], -5) }),
       ],
-      ['certificate-expired', 'whose certificate has expired', () => ({ ...h2, ...issuer.sign([identity], -5) })],
-      ['unknown-issuer', 'certified by another root', () => ({ ...h2, ...foreign(identity) })],
+      ['unknown-issuer', 'certified by another root', () => ({ ...h2, ...foreign(identityOf('default')) })],
       [
         'wrong-trust-domain',
         'of another trust domain',
         () => ({ ...h2, ...issuer.sign(['spiffe://other.example/ns/default/sa/default']) }),
       ],
-      ['tls-version', 'that speaks TLS 1.2', () => ({ ...h2, ...issuer.sign([identity]), maxVersion: 'TLSv1.2' })],
-      ['wrong-alpn', 'that does not speak HTTP/2', () => ({ ...issuer.sign([identity]) })],
+      [
+        'tls-version',
+        'that speaks TLS 1.2',
+        () => ({ ...h2, ...issuer.sign([identityOf('default')]), maxVersion: 'TLSv1.2' }),
+      ],
+      ['wrong-alpn', 'that does not speak HTTP/2', () => ({ ...issuer.sign([identityOf('default')]) })],
     ];
     test.each(servers)('%s: a server %s', async (reason, _, make) => {
       serve(make());
@@ -267,7 +277,7 @@ describe.skipIf(unable)('encryption', () => {
     });
 
     test('the same server with the identity that was dialled is spoken with', async () => {
-      serve({ ...h2, ...issuer.sign([identity]) });
+      serve({ ...h2, ...issuer.sign([identityOf('default')]) });
       const asked = mesh.exec(client, 'curl', '-s', '-m', '2', '-d', secret, 'http://impostor:8000/').catch(() => {}); // nobody answers
       await until('the request at the server', () => seen.includes(secret), 8);
       await asked;

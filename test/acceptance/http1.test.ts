@@ -1,9 +1,10 @@
 /** HTTP/1 through two real proxies, byte by byte: the test is both the client and the application. */
-import type { Server } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Peer } from '../../proxy/test-peer.ts';
-import { type PodObject, TestMesh, unable, until, workload } from '../support/mesh.ts';
-import { dialFrom, serveIn } from '../support/sockets.ts';
+import { unable } from '../support/ground.ts';
+import { installMesh } from '../support/installed-mesh.ts';
+import { type Application, type PodObject, type TestMesh, until, workload } from '../support/mesh.ts';
+import { dialFrom, type PodPeer } from '../support/sockets.ts';
 
 const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: web\r\n${more}\r\n`;
 const ok = (body: string, more = '') => `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n${more}\r\n${body}`;
@@ -14,15 +15,15 @@ describe.skipIf(unable)('HTTP/1', () => {
   let meshed: PodObject;
   let plain: PodObject;
   let address: string;
-  let application: Server;
+  let application: Application;
   /** Connections of the application; idle ones live on from test to test, as the proxy's pool has them. */
-  let servers: Peer[] = [];
+  let servers: PodPeer[] = [];
   /** What the application does with what it has read. */
-  let onServerData: (peer: Peer) => void;
-  const clients: Peer[] = [];
+  let onServerData: (peer: PodPeer) => void;
+  const clients: PodPeer[] = [];
 
   beforeAll(async () => {
-    mesh = await TestMesh.install();
+    mesh = await installMesh('http1');
     const service = {
       apiVersion: 'v1',
       kind: 'Service',
@@ -37,7 +38,7 @@ describe.skipIf(unable)('HTTP/1', () => {
     const [client, web, outside] = (await Promise.all(apps.map((app) => mesh.ready(app)))).map(([pod]) => pod!);
     [meshed, plain] = [client!, outside!];
     address = await mesh.address('web');
-    application = await serveIn(mesh, web!, 8000, (socket) => {
+    application = await mesh.serve(web!, 8000, (socket) => {
       const peer = new Peer(socket);
       servers.push(peer);
       socket.on('data', () => onServerData(peer));
@@ -57,7 +58,7 @@ describe.skipIf(unable)('HTTP/1', () => {
     for (const peer of clients.splice(0)) peer.socket.destroy();
   });
 
-  function dial(from = meshed): Peer {
+  function dial(from = meshed): PodPeer {
     const peer = dialFrom(mesh, from, address, 80);
     clients.push(peer);
     return peer;
@@ -67,7 +68,7 @@ describe.skipIf(unable)('HTTP/1', () => {
     until(`${JSON.stringify(text)} at the application`, () => servers.find((peer) => peer.text.includes(text)), 8);
 
   /** Answers every request with its path. */
-  function echoPath(peer: Peer): void {
+  function echoPath(peer: PodPeer): void {
     const requests = peer.text.split('\r\n\r\n');
     peer.text = requests.pop()!;
     for (const request of requests) peer.write(ok(request.split(' ')[1]!));
@@ -202,7 +203,7 @@ describe.skipIf(unable)('HTTP/1', () => {
   });
 
   test('Connection: close of the server is no matter of the client', async () => {
-    const used = new Set<Peer>();
+    const used = new Set<PodPeer>();
     onServerData = (peer) => {
       used.add(peer);
       peer.socket.end(ok('bye', 'Connection: close\r\n'));

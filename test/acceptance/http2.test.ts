@@ -1,10 +1,11 @@
 /** HTTP/2 and gRPC between pods of a real mesh: each call goes its own way, whoever calls whom. */
 import { setTimeout as wait } from 'node:timers/promises';
-import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import type { StatRow } from '../../protocol/api.ts';
-import { nodeCommand, type PodObject, TestMesh, unable, until, workload } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { installMesh } from '../support/installed-mesh.ts';
+import { nodeCommand, type PodObject, type TestMesh, until, workload } from '../support/mesh.ts';
 import { helloGrpc, unnoticed } from '../support/steady.ts';
 
 const rate = 300;
@@ -23,15 +24,13 @@ await Promise.all(Array.from({ length: Number(calls) }, () => new Promise((resol
 session.close();
 console.log(JSON.stringify(pods));`);
 const curl = ['curl', '-s', '-m', '5', '--http2-prior-knowledge', '-w', ' %{http_version} %{http_code}'];
-const nghttp = (await execa('which', ['nghttp'], { reject: false })).exitCode === 0;
-if (!nghttp) process.stderr.write('a call of nghttp: skipped, it is not on this machine\n');
 
 describe.skipIf(unable)('HTTP/2', () => {
   let mesh: TestMesh;
   const pods: Record<string, PodObject> = {};
 
   beforeAll(async () => {
-    mesh = await TestMesh.install();
+    mesh = await installMesh('http2');
     const meshed = [
       workload('client', helloGrpc, { port: 8000 }),
       workload('web', helloGrpc, { port: 8000, replicas: 3 }),
@@ -44,8 +43,7 @@ describe.skipIf(unable)('HTTP/2', () => {
   afterAll(async () => expect((await mesh?.uninstall()) ?? []).toEqual([]));
 
   async function answered(from: string, service: string, calls: number): Promise<Record<string, number>> {
-    const [program, ...args] = mesh.inside(pods[from]!, ...count, `http://${service}:8000/`, String(calls));
-    return JSON.parse((await execa(program!, args, { timeout: 30_000, env: { HOME: '/' } })).stdout);
+    return JSON.parse(await mesh.exec(pods[from]!, ...count, `http://${service}:8000/`, String(calls)));
   }
 
   test('the calls of one connection are spread over three pods', async () => {
@@ -69,14 +67,17 @@ describe.skipIf(unable)('HTTP/2', () => {
     expect(await mesh.exec(pods.client!, ...curl, 'http://web:8000/')).toBe('hello 2 200');
   });
 
-  test.skipIf(!nghttp)('nghttp', async () => {
-    expect(await mesh.exec(pods.client!, 'nghttp', 'http://web:8000/')).toContain('hello');
+  test('h2load', async () => {
+    const said = await mesh.exec(pods.client!, 'h2load', '-n', '200', '-c', '4', '-m', '10', 'http://web:8000/');
+    expect(said).toMatch(/200 succeeded, 0 failed, 0 errored/);
   });
 
   test('stat counts calls', async () => {
     await answered('client', 'web', 200);
     await until('the calls of web in stat', async () => {
-      const { items } = JSON.parse(await mesh.mesh(['stat', 'deploy/web', '-o', 'json'])) as { items: StatRow[] };
+      const { items } = JSON.parse(await mesh.mesh(['stat', 'deploy/web', '-n', mesh.namespace, '-o', 'json'])) as {
+        items: StatRow[];
+      };
       return items.some((row) => (row.requests_per_second ?? 0) > 0 && row.success === 1 && row.p99_ms !== null);
     });
   });
@@ -84,7 +85,7 @@ describe.skipIf(unable)('HTTP/2', () => {
   test(`a roll of the Deployment at ${rate} calls per second costs none`, async () => {
     await unnoticed(mesh, pods.client!, 'h2c://web:8000/', rate, async () => {
       const old = new Set((await mesh.ready('web', 3)).map((pod) => pod.metadata.uid));
-      await mesh.client.patch(resources.deployments, 'web', 'default', {
+      await mesh.client.patch(resources.deployments, 'web', mesh.namespace, {
         spec: { template: { metadata: { annotations: { turn: 'second' } } } },
       });
       await until('other pods in their place', async () =>

@@ -1,6 +1,8 @@
 /** Programs no one here wrote, as they come, both as clients and as servers in meshed pods. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { nodeCommand, type PodObject, TestMesh, unable, workload } from '../support/mesh.ts';
+import { packageUrl, unable } from '../support/ground.ts';
+import { installMesh } from '../support/installed-mesh.ts';
+import { nodeCommand, type PodObject, type TestMesh, workload } from '../support/mesh.ts';
 
 const shell = (source: string) => ['sh', '-ec', source];
 
@@ -33,7 +35,7 @@ const mariadb = shell(`install -d -o nobody /tmp/data
 mariadb-install-db --no-defaults --datadir=/tmp/data --user=nobody --skip-test-db > /dev/null
 exec mariadbd --no-defaults --datadir=/tmp/data --user=nobody --skip-grant-tables --socket=/tmp/my.sock --bind-address=0.0.0.0`);
 
-const ws = JSON.stringify(import.meta.resolve('ws'));
+const ws = JSON.stringify(packageUrl('ws'));
 const webSocketServer = `
 import { WebSocketServer } from ${ws};
 new WebSocketServer({ port: 8090, maxPayload: 64 << 20 }).on('connection', (socket) => {
@@ -96,7 +98,7 @@ describe.skipIf(unable)('programs', () => {
   let plain: PodObject;
 
   beforeAll(async () => {
-    mesh = await TestMesh.install();
+    mesh = await installMesh('programs');
     const servers = [
       workload('nginx', nginx, { port: 8080 }),
       workload('python', ['/usr/bin/python3', '-m', 'http.server', '8000', '-d', '/opt/mesh'], { port: 8000 }),
@@ -124,6 +126,7 @@ describe.skipIf(unable)('programs', () => {
     ['nginx from outside the mesh', () => plain, 'http://nginx:8080/hello'],
   ])('curl and %s', async (_, from, url) => {
     const curl = (...args: string[]) => mesh.exec(from(), 'curl', '-sS', '-m', '10', ...args);
+    await mesh.reaches(from(), url);
     expect(await curl(url)).toBe('hello from nginx');
     expect(await curl('--http1.0', url)).toBe('hello from nginx');
     expect(await curl('-I', url)).toMatch(/^HTTP\/1\.1 200 OK\r?\nServer: nginx/);

@@ -1,12 +1,19 @@
 /** What programs see of each other through the mesh: everything they saw without it. */
-import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { KubeObject } from '../../kube/types.ts';
 import { Peer } from '../../proxy/test-peer.ts';
-import { nodeCommand, type PodObject, TestMesh, unable, until, workload } from '../support/mesh.ts';
-import { dialFrom, serveIn } from '../support/sockets.ts';
+import { unable } from '../support/ground.ts';
+import { installMesh } from '../support/installed-mesh.ts';
+import {
+  type Application,
+  nodeCommand,
+  type PodObject,
+  type PodSocket,
+  type TestMesh,
+  until,
+  workload,
+} from '../support/mesh.ts';
+import { dialFrom, type PodPeer } from '../support/sockets.ts';
 
 const idle = ['sleep', 'infinity'];
 const udpEcho = `
@@ -19,11 +26,6 @@ socket.once('message', (data, from) => { console.log(data + ' from ' + from.addr
 socket.send('hello', 5300, process.argv[1]);`;
 /** What no HTTP parser lets pass, and everything unparsed does. */
 const notQuiteHttp = 'GET  / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n';
-/** An address of this machine that is not loopback: for a pod, outside the mesh. */
-const outside = Object.values(networkInterfaces())
-  .flatMap((list) => list ?? [])
-  .find((one) => one.family === 'IPv4' && !one.internal)?.address;
-if (!outside) process.stderr.write('traffic out of the mesh: skipped, this machine has no address but loopback\n');
 
 const service = (name: string, app: string, spec: object): string =>
   JSON.stringify({ apiVersion: 'v1', kind: 'Service', metadata: { name }, spec: { selector: { app }, ...spec } });
@@ -40,7 +42,7 @@ describe.skipIf(unable)('traffic', () => {
   const ip = (app: string) => pods[app]!.status.podIP;
 
   beforeAll(async () => {
-    mesh = await TestMesh.install();
+    mesh = await installMesh('traffic');
     const meshed = [
       workload('client', idle),
       workload('web', idle),
@@ -58,7 +60,7 @@ describe.skipIf(unable)('traffic', () => {
         ],
       }),
       service('headless', 'web', { clusterIP: 'None', ports: [{ port: 8000 }] }),
-      service('alias', 'web', { type: 'ExternalName', externalName: 'web.default.svc.cluster.local' }),
+      service('alias', 'web', { type: 'ExternalName', externalName: `web.${mesh.namespace}.svc.cluster.local` }),
       service('tuned', 'tuned', { ports: [{ port: 9200 }] }),
       service('udp', 'udp', { ports: [{ port: 5300, protocol: 'UDP' }] }),
     ];
@@ -74,9 +76,9 @@ describe.skipIf(unable)('traffic', () => {
   });
   afterAll(async () => expect((await mesh?.uninstall()) ?? []).toEqual([]));
 
-  const listeners: Server[] = [];
-  const opened: Peer[] = [];
-  let accepted: Peer[];
+  const listeners: Application[] = [];
+  const opened: PodPeer[] = [];
+  let accepted: PodPeer[];
   beforeEach(() => {
     accepted = [];
   });
@@ -86,23 +88,23 @@ describe.skipIf(unable)('traffic', () => {
   });
 
   /** An application of the test's own in a pod. */
-  async function serve(app: string, port: number, onConnection: (peer: Peer) => void = () => {}): Promise<void> {
-    const accept = (socket: Socket) => {
+  async function serve(app: string, port: number, onConnection: (peer: PodPeer) => void = () => {}): Promise<void> {
+    const accept = (socket: PodSocket) => {
       const peer = new Peer(socket);
       accepted.push(peer);
       opened.push(peer);
       onConnection(peer);
     };
-    listeners.push(await serveIn(mesh, pods[app]!, port, accept));
+    listeners.push(await mesh.serve(pods[app]!, port, accept));
   }
-  function dial(app: string, address: string, port: number): Peer {
+  function dial(app: string, address: string, port: number): PodPeer {
     const peer = dialFrom(mesh, pods[app]!, address, port);
     opened.push(peer);
     return peer;
   }
   const arrived = () => until('a connection at the application', () => accepted.at(-1), 8);
   /** Answers HTTP requests with a name. */
-  const named = (name: string) => (peer: Peer) =>
+  const named = (name: string) => (peer: PodPeer) =>
     peer.socket.on('data', () => peer.write(`HTTP/1.1 200 OK\r\nContent-Length: ${name.length}\r\n\r\n${name}`));
   const curl = (app: string, url: string) => mesh.exec(pods[app]!, 'curl', '-sS', '-m', '10', url);
   /** How many requests a proxy has counted with these labels. */
@@ -119,21 +121,27 @@ describe.skipIf(unable)('traffic', () => {
     ['client', 'web', 'direction="outbound"', 'tls="mtls"'],
   ])('HTTP from %s to %s', async (from, to, ...labels) => {
     await serve(to, 8000, named(to));
+    if (from === 'plain') await mesh.reaches(pods.plain!, `http://${to}/`);
     const counted = labels[0] ? () => requests(from, ...(labels as string[]), `peer_name="${to}"`) : () => 0;
     const before = await counted();
     expect(await curl(from, `http://${to}/`)).toBe(to);
     expect(await counted()).toBe(labels[0] ? before + 1 : 0);
   });
 
-  test.each(['http://web/', 'http://headless:8000/', 'http://alias/', 'http://web.default.svc.cluster.local/', 'pod'])(
-    'by %s',
-    async (url) => {
-      await serve('web', 8000, named('web'));
-      const before = await requests('client', 'tls="mtls"');
-      expect(await curl('client', url === 'pod' ? `http://${ip('web')}:8000/` : url)).toBe('web');
-      expect(await requests('client', 'tls="mtls"')).toBe(before + 1);
-    },
-  );
+  test.each([
+    'http://web/',
+    'http://headless:8000/',
+    'http://alias/',
+    'http://web.NAMESPACE.svc.cluster.local/',
+    'pod',
+  ])('by %s', async (url) => {
+    await serve('web', 8000, named('web'));
+    const before = await requests('client', 'tls="mtls"');
+    expect(
+      await curl('client', url === 'pod' ? `http://${ip('web')}:8000/` : url.replace('NAMESPACE', mesh.namespace)),
+    ).toBe('web');
+    expect(await requests('client', 'tls="mtls"')).toBe(before + 1);
+  });
 
   test('a pod that calls its own service', async () => {
     await serve('web', 8000, named('web'));
@@ -147,17 +155,17 @@ describe.skipIf(unable)('traffic', () => {
     expect(await (await arrived()).reads('\r\n\r\n')).toBe(notQuiteHttp);
   });
 
-  test.skipIf(!outside)('out of the mesh: HTTP, and a server that speaks first', async () => {
-    const server = createServer((socket) => {
+  test('out of the mesh: HTTP, and a server that speaks first', async ({ skip }) => {
+    const outside = await mesh.outside();
+    if (!outside) return skip('this machine has no address but loopback');
+    const server = await outside.serve((socket) => {
       socket.on('error', () => {}); // the client goes
       socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\noutside'));
-    }).listen(0, outside);
-    const greeter = createServer((socket) => socket.on('error', () => {}).end('220 hello\r\n')).listen(0, outside);
+    });
+    const greeter = await outside.serve((socket) => socket.on('error', () => {}).end('220 hello\r\n'));
     listeners.push(server, greeter);
-    await Promise.all([once(server, 'listening'), once(greeter, 'listening')]);
-    const port = (one: Server) => (one.address() as { port: number }).port;
-    expect(await curl('client', `http://${outside}:${port(server)}/`)).toBe('outside');
-    await dial('client', outside!, port(greeter)).reads('220 hello\r\n');
+    expect(await curl('client', `http://${outside.address}:${server.port}/`)).toBe('outside');
+    await dial('client', outside.address, greeter.port).reads('220 hello\r\n');
   });
 
   test('UDP passes by, to a pod and to a service', async () => {

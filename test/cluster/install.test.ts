@@ -32,6 +32,7 @@ let before: string[];
 beforeAll(async () => {
   cluster = await TestCluster.connect();
   await cluster.run(['uninstall', '--yes', '--force']);
+  await cluster.settled();
   before = await cluster.everything(watched);
 });
 afterAll(async () => {

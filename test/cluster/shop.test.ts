@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import { controlNamespace, injectAnnotation } from '../../protocol/names.ts';
-import { isMeshed, isReady, TestCluster } from '../support/cluster.ts';
-import { until } from '../support/mesh.ts';
+import { isMeshed, TestCluster } from '../support/cluster.ts';
+import { isReady, until } from '../support/mesh.ts';
 
 const manifest = join(import.meta.dirname, '../../examples/shop/shop.yaml');
 const services = ['cart', 'catalog', 'payment', 'web'];

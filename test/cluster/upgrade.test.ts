@@ -8,8 +8,8 @@ import {
   injectAnnotation,
   proxyVersionAnnotation,
 } from '../../protocol/names.ts';
-import { deployment, isMeshed, isReady, script, TestCluster } from '../support/cluster.ts';
-import { until } from '../support/mesh.ts';
+import { deployment, isMeshed, script, TestCluster } from '../support/cluster.ts';
+import { isReady, until } from '../support/mesh.ts';
 
 const namespace = 'mesh-test-upgrade';
 const { version } = packageJson;

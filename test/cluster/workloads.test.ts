@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import type { Json, KubeObject } from '../../kube/types.ts';
 import { injectAnnotation } from '../../protocol/names.ts';
-import { deployment, isMeshed, isReady, script, service, TestCluster } from '../support/cluster.ts';
-import { until } from '../support/mesh.ts';
+import { deployment, isMeshed, script, service, TestCluster } from '../support/cluster.ts';
+import { isReady, until } from '../support/mesh.ts';
 
 const namespace = 'mesh-test-workloads';
 

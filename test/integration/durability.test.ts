@@ -11,7 +11,9 @@ import { KubeError } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { searchPath } from '../../local/preflight.ts';
-import { TestMesh, unable, until, workload } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { LocalMesh } from '../support/local-mesh.ts';
+import { until, workload } from '../support/mesh.ts';
 
 const mesh = join(import.meta.dirname, '../../bin/mesh');
 
@@ -32,9 +34,9 @@ function processesOf(folder: string): string[] {
 }
 
 describe.skipIf(unable)('objects, pods and services of a local mesh', () => {
-  let local: TestMesh;
+  let local: LocalMesh;
   beforeAll(async () => {
-    local = await TestMesh.install();
+    local = await LocalMesh.install();
     const serve = `import http from 'node:http'; http.createServer((_, answer) => answer.end('ok')).listen(8080)`;
     const command = [process.execPath, '--input-type=module', '-e', serve];
     const sleep = workload('client', ['sleep', '100000']);

@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { unable } from '../support/ground.ts';
 import { findKubectl } from '../support/kubectl.ts';
-import { TestMesh, unable, until, workload } from '../support/mesh.ts';
+import { LocalMesh } from '../support/local-mesh.ts';
+import { until, workload } from '../support/mesh.ts';
 
 const { program: kubectl, missing } = unable ? { program: '', missing: unable } : await findKubectl();
 
@@ -20,7 +22,7 @@ setInterval(() => console.log('tick ' + Date.now()), 200);
 `;
 
 describe.skipIf(missing)(`with ${kubectl || missing}`, () => {
-  let mesh: TestMesh;
+  let mesh: LocalMesh;
   let folder: string;
   let pod: string;
 
@@ -42,7 +44,7 @@ describe.skipIf(missing)(`with ${kubectl || missing}`, () => {
   };
 
   beforeAll(async () => {
-    mesh = await TestMesh.install();
+    mesh = await LocalMesh.install();
     folder = mkdtempSync(join(tmpdir(), 'mesh-kubectl-'));
     const command = [process.execPath, '--input-type=module', '-e', server];
     await mesh.apply(workload('web', command, { port: 8080 }), false);

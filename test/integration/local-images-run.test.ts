@@ -5,8 +5,10 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
+import { unable } from '../support/ground.ts';
 import { busyboxFiles, dockerArchive, ociArchive, type TarEntry, tar } from '../support/image-archive.ts';
-import { TestMesh, unable, until } from '../support/mesh.ts';
+import { LocalMesh } from '../support/local-mesh.ts';
+import { until } from '../support/mesh.ts';
 
 const users: TarEntry[] = [
   { name: 'etc/passwd', content: 'root:x:0:0::/root:/bin/sh\nweb:x:1500:1600::/www:/bin/sh\n' },
@@ -17,10 +19,10 @@ const users: TarEntry[] = [
 ];
 
 describe.skipIf(unable)('pods that run in images', () => {
-  let mesh: TestMesh;
+  let mesh: LocalMesh;
 
   beforeAll(async () => {
-    mesh = await TestMesh.install();
+    mesh = await LocalMesh.install();
     const lower = tar([...busyboxFiles(), ...users]);
     const upper = tar([{ name: 'www/.wh.gone' }, { name: 'www/second', content: 'second\n' }]);
     const config = {

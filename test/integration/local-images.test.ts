@@ -21,8 +21,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ImageFailure } from '../../local/images/image-error.ts';
 import { loadArchive } from '../../local/images/load.ts';
 import { ImageStore } from '../../local/images/store.ts';
+import { unable } from '../support/ground.ts';
 import { dockerArchive, here, ociArchive, type TarEntry, type TestImage, tar } from '../support/image-archive.ts';
-import { unable } from '../support/mesh.ts';
 
 describe.skipIf(unable)('the image store', () => {
   let home: string;

@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { nodeCommand, type PodObject, TestMesh, unable, until } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { LocalMesh } from '../support/local-mesh.ts';
+import { nodeCommand, type PodObject, until } from '../support/mesh.ts';
 
 describe.skipIf(unable)('pods', () => {
-  let mesh: TestMesh;
+  let mesh: LocalMesh;
 
   beforeAll(async () => {
-    mesh = await TestMesh.install();
+    mesh = await LocalMesh.install();
   });
   afterAll(async () => expect((await mesh?.uninstall()) ?? []).toEqual([]));
 

@@ -22,8 +22,9 @@ import { createConfiguredClient } from '../../kube/configured.ts';
 import { resources } from '../../kube/resources.ts';
 import { localPreflight } from '../../local/preflight.ts';
 import { subordinateRanges } from '../../local/user-namespace.ts';
+import { unable } from '../support/ground.ts';
 import { busyboxFiles, ociArchive, tar } from '../support/image-archive.ts';
-import { nodeCommand, type PodObject, unable, until, workload } from '../support/mesh.ts';
+import { nodeCommand, type PodObject, until, workload } from '../support/mesh.ts';
 
 const user = 'mesh-test-user';
 const root = join(import.meta.dirname, '../..');

@@ -2,12 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { TestMesh, unable, until, workload } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { LocalMesh } from '../support/local-mesh.ts';
+import { until, workload } from '../support/mesh.ts';
 
 describe.skipIf(unable)('a removal of the local mesh', () => {
   // Each round meets the containers at another point of their start.
   it.each([0, 150, 300, 450])('%i ms after pods were applied leaves no process', async (ms) => {
-    const local = await TestMesh.install();
+    const local = await LocalMesh.install();
     const sleeps = ['one', 'two', 'three', 'four'].map((name) => workload(name, ['sleep', '100000'], { replicas: 2 }));
     await local.apply(sleeps.join('\n---\n'), true);
     await new Promise((resolve) => setTimeout(resolve, ms));
@@ -15,7 +17,7 @@ describe.skipIf(unable)('a removal of the local mesh', () => {
   });
 
   it('whose daemon hangs needs --force, and takes everything along', async () => {
-    const local = await TestMesh.install();
+    const local = await LocalMesh.install();
     await local.apply(workload('sleeper', ['sleep', '100000']), true);
     await local.ready('sleeper');
     const { pid } = JSON.parse(readFileSync(join(local.home, 'run/daemon.json'), 'utf8')) as { pid: number };

@@ -3,7 +3,9 @@ import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { type PodObject, TestMesh, unable, until, workload } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { LocalMesh } from '../support/local-mesh.ts';
+import { type PodObject, until, workload } from '../support/mesh.ts';
 
 /** Answers TCP and UDP with the pod's own name. */
 const echo = `
@@ -28,7 +30,7 @@ console.log(JSON.stringify(await dns.resolve(name, kind).catch((error) => error.
 `;
 
 describe.skipIf(unable)('services of a local mesh', () => {
-  let mesh: TestMesh;
+  let mesh: LocalMesh;
   let client: PodObject;
   let servers: PodObject[];
 
@@ -45,7 +47,7 @@ describe.skipIf(unable)('services of a local mesh', () => {
     JSON.parse(await mesh.script(client, lookup, kind, name));
 
   beforeAll(async () => {
-    mesh = await TestMesh.install();
+    mesh = await LocalMesh.install();
     const command = [process.execPath, '--input-type=module', '-e', echo];
     await mesh.apply(workload('echo', command, { port: 8080, replicas: 3 }), false);
     await mesh.apply(workload('client', ['sleep', '100000']), false);

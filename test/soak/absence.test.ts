@@ -2,18 +2,20 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { scaleControl } from '../support/faults.ts';
-import { type PodObject, TestMesh, unable, workload } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { LocalMesh } from '../support/local-mesh.ts';
+import { type PodObject, workload } from '../support/mesh.ts';
 import { hello, unnoticed } from '../support/steady.ts';
 
 const awayMs = 120_000;
 
 describe.skipIf(unable)('the control plane is killed for two minutes', () => {
-  let mesh: TestMesh;
+  let mesh: LocalMesh;
   let client: PodObject;
   const answer = (service: string) => mesh.exec(client, 'curl', '-s', '-m', '5', `http://${service}:8000/`);
 
   beforeAll(async () => {
-    mesh = await TestMesh.install();
+    mesh = await LocalMesh.install();
     const services = ['web', 'idle', 'never'].map((name) => workload(name, hello, { port: 8000, replicas: 2 }));
     await mesh.apply([workload('client', ['sleep', 'infinity']), ...services].join('\n---\n'), true);
     [client] = (await mesh.ready('client')) as [PodObject];

@@ -1,17 +1,19 @@
 /** Certificates of a minute's lifetime renewed ten times under steady requests: nobody notices. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type PodObject, TestMesh, unable, until, workload } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { LocalMesh } from '../support/local-mesh.ts';
+import { type PodObject, until, workload } from '../support/mesh.ts';
 import { hello, unnoticed } from '../support/steady.ts';
 
 const renewals = 10;
 
 describe.skipIf(unable)('certificates live for a minute', () => {
-  let mesh: TestMesh;
+  let mesh: LocalMesh;
   let client: PodObject;
   let server: PodObject;
 
   beforeAll(async () => {
-    mesh = await TestMesh.install('--control-env', 'MESH_CONTROL_CERTIFICATE_LIFETIME=60s');
+    mesh = await LocalMesh.install('--control-env', 'MESH_CONTROL_CERTIFICATE_LIFETIME=60s');
     const apps = [workload('client', ['sleep', 'infinity']), workload('web', hello, { port: 8000 })];
     await mesh.apply(apps.join('\n---\n'), true);
     [client] = (await mesh.ready('client')) as [PodObject];

@@ -2,7 +2,10 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { delimiter, join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { finished } from 'node:stream/promises';
+import { Exec, KubeConfig, type V1Status } from '@kubernetes/client-node';
 import { execa } from 'execa';
 import type { KubeClient } from '../../kube/client.ts';
 import { createConfiguredClient } from '../../kube/configured.ts';
@@ -11,12 +14,20 @@ import type { Json, KubeObject, ResourceType } from '../../kube/types.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { controlNamespace, exampleRepository, meshedLabel, trustBundleConfigMap } from '../../protocol/names.ts';
 import { apiPort } from '../../protocol/ports.ts';
-import { until } from './mesh.ts';
+import { isReady, until } from './mesh.ts';
 
 const root = join(import.meta.dirname, '../..');
 
 /** An image with Node at /opt/mesh/node, as the example has it. */
 const nodeImage = `${exampleRepository}:${packageJson.version}`;
+
+/** A program in a container. */
+interface Executed {
+  stdin: PassThrough;
+  stdout: PassThrough;
+  /** Resolves behind the last of its output. Rejects with its exit code and what it said. */
+  ended: Promise<void>;
+}
 
 export interface Outcome {
   exitCode: number;
@@ -116,6 +127,26 @@ export class TestCluster {
     return text;
   }
 
+  /** Starts a program in a container, as `kubectl exec` does. */
+  exec(namespace: string, pod: string, container: string, command: readonly string[]): Executed {
+    const config = new KubeConfig();
+    config.loadFromDefault();
+    const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+    let said = '';
+    stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      said += chunk;
+    });
+    const failed = (why?: string) => new Error(`${command.join(' ').slice(0, 300)} in ${pod}: ${why}\n${said}`);
+    const ended = new Promise<void>((resolve, reject) => {
+      const settle = (status: V1Status) => (status.status === 'Success' ? resolve() : reject(failed(status.message)));
+      new Exec(config)
+        .exec(namespace, pod, container, [...command], stdout, stderr, stdin, false, settle)
+        .then((socket) => socket.on('close', () => reject(failed('the connection closed'))), reject);
+    });
+    const read = finished(stdout, { writable: false });
+    return { stdin, stdout, ended: ended.then(() => read) };
+  }
+
   /** What one replica of the control plane answers. */
   async ask<T>(pod: string, path: string): Promise<T> {
     const socket = await this.client.portForward(controlNamespace, pod, apiPort);
@@ -158,6 +189,13 @@ export class TestCluster {
       .sort();
   }
 
+  /** Waits until no namespace is on its way out. */
+  async settled(): Promise<void> {
+    const gone = async () =>
+      (await this.client.list(resources.namespaces)).every(({ metadata }) => !metadata.deletionTimestamp);
+    await until('no namespace is terminating', gone, 120);
+  }
+
   /** Deletes the namespaces made and waits until they are gone. */
   async close(): Promise<void> {
     for (const name of this.#namespaces) {
@@ -168,11 +206,6 @@ export class TestCluster {
     }
     this.client.close();
   }
-}
-
-export function isReady(pod: KubeObject): boolean {
-  const conditions: { type: string; status: string }[] = pod.status?.conditions ?? [];
-  return !pod.metadata.deletionTimestamp && conditions.some((one) => one.type === 'Ready' && one.status === 'True');
 }
 
 export const isMeshed = (pod: KubeObject): boolean => pod.metadata.labels?.[meshedLabel] === 'enabled';

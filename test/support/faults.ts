@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { controlName, controlNamespace } from '../../protocol/names.ts';
+import type { LocalMesh } from './local-mesh.ts';
 import { type TestMesh, until } from './mesh.ts';
 
 interface Deployment extends KubeObject {
@@ -26,7 +27,7 @@ export async function scaleControl(mesh: TestMesh, replicas: 0 | 1): Promise<voi
 }
 
 /** Kills the daemon of the local mesh; resolves when its successor's API answers. */
-export async function killDaemon(mesh: TestMesh): Promise<void> {
+export async function killDaemon(mesh: LocalMesh): Promise<void> {
   const daemon = () => {
     try {
       return (JSON.parse(readFileSync(join(mesh.home, 'run/daemon.json'), 'utf8')) as { pid: number }).pid;

@@ -1,19 +1,10 @@
-/** A local mesh of a test's own, with what tests ask of it. Needs root. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+/** A mesh with what acceptance tests ask of it, wherever it runs: local-mesh.ts and cluster-mesh.ts make it so. */
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
-import { execa } from 'execa';
 import type { KubeClient } from '../../kube/client.ts';
-import { createConfiguredClient } from '../../kube/configured.ts';
 import { resources } from '../../kube/resources.ts';
-import type { KubeObject } from '../../kube/types.ts';
-
-const root = join(import.meta.dirname, '../..');
-
-/** Why these tests cannot run here; undefined where they can. */
-export const unable = process.getuid?.() === 0 ? undefined : 'needs root: network namespaces';
-if (unable) process.stderr.write(`acceptance tests skipped: ${unable}\n`);
+import type { Json, KubeObject } from '../../kube/types.ts';
+import { node, programsImage } from './ground.ts';
 
 export interface PodObject extends KubeObject {
   status: { podIP: string; phase: string; conditions?: { type: string; status: string }[] };
@@ -34,48 +25,73 @@ export async function until<T>(
   }
 }
 
-export class TestMesh {
-  readonly home: string;
-  readonly client: KubeClient;
+export function isReady(pod: KubeObject): boolean {
+  const conditions: { type: string; status: string }[] = pod.status?.conditions ?? [];
+  return !pod.metadata.deletionTimestamp && conditions.some((one) => one.type === 'Ready' && one.status === 'True');
+}
 
-  private constructor(home: string, client: KubeClient) {
-    this.home = home;
-    this.client = client;
-  }
+/** A program that runs in a pod. */
+export interface Running {
+  stdin: Writable;
+  stdout: Readable;
+  /** Its whole output without the last line end. Rejects with the program's failure and what it said. */
+  ended: Promise<string>;
+}
 
-  /** `args`: flags of `mesh install`. */
-  static async install(...args: string[]): Promise<TestMesh> {
-    if (!existsSync(join(root, 'dist/cli.js'))) await execa(process.execPath, [join(root, 'scripts/build.ts')]);
-    const home = mkdtempSync(join(tmpdir(), 'mesh-acceptance-'));
-    try {
-      await execa(join(root, 'bin/mesh'), ['install', ...args], { env: environment(home) });
-      const files = [join(home, 'state/kubeconfig')];
-      return new TestMesh(home, await createConfiguredClient({ files, timeoutMs: 10_000, local: true }));
-    } catch (error) {
-      await remove(home);
-      throw error;
-    }
-  }
+/** A connection that one end of is the test's, though it begins or ends in a pod; half-open allowed. */
+export interface PodSocket extends Duplex {
+  remoteAddress?: string | undefined;
+  resetAndDestroy(): this;
+}
 
-  /** Takes everything down and names what is left behind: processes, mounts, folders. */
-  async uninstall(...flags: string[]): Promise<string[]> {
-    this.client.close();
-    return remove(this.home, flags);
-  }
+/** An application of the test's own. */
+export interface Application {
+  port: number;
+  close(): void;
+}
 
-  /** Runs the CLI against this mesh. */
-  async mesh(args: string[], input: string | Uint8Array = ''): Promise<string> {
-    return (await execa(join(root, 'bin/mesh'), args, { env: environment(this.home), input })).stdout;
-  }
+/** Somewhere the pods can reach and the mesh does not. */
+export interface Outside {
+  address: string;
+  serve(accept: (socket: PodSocket) => void): Promise<Application>;
+}
+
+export abstract class TestMesh {
+  abstract readonly client: KubeClient;
+  /** Where the pods of these tests are. */
+  abstract readonly namespace: string;
+
+  /** Takes everything down and names what is left behind. */
+  abstract uninstall(): Promise<string[]>;
+  /** Runs the CLI against this mesh and gives what it prints. @throws Error with what it said, where it failed */
+  abstract mesh(args: string[], input?: string | Uint8Array): Promise<string>;
+  /** Starts a program as the container would: with its network, files and names. */
+  abstract start(pod: PodObject, ...command: string[]): Running;
+  /** Dials an IPv4 address from inside a pod. */
+  abstract dial(pod: PodObject, address: string, port: number): PodSocket;
+  /** Listens as an application of a pod would. */
+  abstract serve(
+    pod: PodObject,
+    port: number,
+    accept: (socket: PodSocket) => void,
+    container?: string,
+  ): Promise<Application>;
+  /** Kills the program of container `main`; resolves when it runs again. */
+  abstract killProgram(pod: PodObject): Promise<void>;
+  /** Undefined where there is none, which is then said. */
+  abstract outside(): Promise<Outside | undefined>;
+  /** Follows the resident memory of a pod's proxy; the function it gives knows the last size, MB. */
+  abstract watchMemory(pod: PodObject): Promise<Gauge>;
 
   /** Applies a manifest as it is, or through `mesh inject`. */
   async apply(manifest: string, meshed: boolean): Promise<void> {
-    await this.mesh(['apply', '-f', '-'], meshed ? await this.mesh(['inject', '-'], manifest) : manifest);
+    const written = meshed ? await this.mesh(['inject', '-'], manifest) : manifest;
+    await this.mesh(['-n', this.namespace, 'apply', '-f', '-'], written);
   }
 
   async pods(app: string): Promise<PodObject[]> {
     const pods = await this.client.list<PodObject>(resources.pods, {
-      namespace: 'default',
+      namespace: this.namespace,
       labelSelector: `app=${app}`,
     });
     return pods.filter((pod) => !pod.metadata.deletionTimestamp);
@@ -83,62 +99,75 @@ export class TestMesh {
 
   /** The pods of an app, once that many are ready. */
   ready(app: string, count = 1): Promise<PodObject[]> {
-    return until(`${count} ready pods of ${app}`, async () => {
-      const pods = (await this.pods(app)).filter((pod) =>
-        pod.status.conditions?.some((one) => one.type === 'Ready' && one.status === 'True'),
-      );
-      return pods.length === count && pods;
-    });
-  }
-
-  /** The process a container runs, by this machine's count. */
-  pid(pod: PodObject, container = 'main'): number {
-    const folder = join(this.home, 'run/pods', pod.metadata.uid!, 'containers', container);
-    const attempts = readdirSync(folder).filter((name) => /^\d+\.pid$/.test(name));
-    const last = Math.max(...attempts.map((name) => Number.parseInt(name, 10)));
-    return Number.parseInt(readFileSync(join(folder, `${last}.pid`), 'utf8'), 10);
-  }
-
-  /** The command line that runs a program as the container would: its network, mounts and names. */
-  inside(pod: PodObject, ...command: string[]): string[] {
-    return ['nsenter', '-t', String(this.pid(pod)), '-n', '-m', '-r', '--', ...command];
+    return until(
+      `${count} ready pods of ${app}`,
+      async () => {
+        const pods = (await this.pods(app)).filter(isReady);
+        return pods.length === count && pods;
+      },
+      60,
+    );
   }
 
   /** Runs a program inside a pod and gives its output. @throws the program's failure */
-  async exec(pod: PodObject, ...command: string[]): Promise<string> {
-    const [program, ...args] = this.inside(pod, ...command);
-    return (await execa(program!, args, { timeout: 110_000, env: { HOME: '/' } })).stdout;
+  exec(pod: PodObject, ...command: string[]): Promise<string> {
+    const running = this.start(pod, ...command);
+    running.stdin.end();
+    return running.ended;
   }
 
-  /** Runs a script of this Node inside a pod. */
+  /** Runs a script of Node inside a pod. */
   script(pod: PodObject, source: string, ...args: string[]): Promise<string> {
-    return this.exec(pod, process.execPath, '--input-type=module', '-e', source, ...args);
+    return this.exec(pod, ...nodeCommand(source), ...args);
+  }
+
+  /** Waits until a pod without a proxy has a service: what routes to services is a moment behind their endpoints. */
+  async reaches(pod: PodObject, url: string): Promise<void> {
+    await until(`${url} answers a pod without a proxy`, () =>
+      this.exec(pod, 'curl', '-s', '-m', '5', url).then(
+        () => true,
+        () => false,
+      ),
+    );
   }
 
   /** The address of a Service. */
   async address(service: string): Promise<string> {
-    const found = await this.client.get<KubeObject & { spec: { clusterIP: string } }>(
-      resources.services,
-      service,
-      'default',
-    );
+    const found = await this.client.get(resources.services, service, this.namespace);
     return found.spec.clusterIP;
   }
 
   async log(pod: PodObject, container: string): Promise<string> {
     let text = '';
-    for await (const chunk of await this.client.logs('default', pod.metadata.name!, { container })) text += chunk;
+    for await (const chunk of await this.client.logs(this.namespace, pod.metadata.name!, { container })) text += chunk;
     return text;
   }
 }
 
+export interface Gauge {
+  last(): number;
+  stop(): void;
+}
+
 /** A Deployment of one container `main` and, with a port, its Service. */
-export function workload(name: string, command: string[], options: { port?: number; replicas?: number } = {}): string {
+export function workload(
+  name: string,
+  command: string[],
+  options: { port?: number; replicas?: number; pod?: Json } = {},
+): string {
   const labels = { app: name };
-  const { port, replicas = 1 } = options;
+  const { port, replicas = 1, pod } = options;
   const ports = port ? [{ containerPort: port }] : [];
   const readinessProbe = port ? { tcpSocket: { port }, periodSeconds: 1 } : undefined;
-  const spec = { containers: [{ name: 'main', image: 'programs:here', command, ports, readinessProbe }] };
+  const container = {
+    name: 'main',
+    image: programsImage,
+    imagePullPolicy: 'IfNotPresent',
+    command,
+    ports,
+    readinessProbe,
+  };
+  const spec = { containers: [container], ...pod };
   const documents: object[] = [
     {
       apiVersion: 'apps/v1',
@@ -157,41 +186,7 @@ export function workload(name: string, command: string[], options: { port?: numb
   return documents.map((one) => JSON.stringify(one)).join('\n---\n');
 }
 
-/** A command that runs a script of this Node. */
+/** A command that runs a script of Node in a pod. */
 export function nodeCommand(source: string): string[] {
-  return [process.execPath, '--input-type=module', '-e', source];
-}
-
-function environment(home: string): NodeJS.ProcessEnv {
-  return { MESH_HOME: home, KUBECONFIG: '', HOME: home };
-}
-
-async function remove(home: string, flags: string[] = []): Promise<string[]> {
-  const { exitCode, stderr } = await execa(join(root, 'bin/mesh'), ['uninstall', '--yes', '--force', ...flags], {
-    env: environment(home),
-    reject: false,
-  });
-  const left = exitCode === 0 ? [] : [`uninstall: ${stderr}`];
-  left.push(...processesOf(home));
-  if (readFileSync('/proc/self/mounts', 'utf8').includes(home)) left.push('a mount');
-  left.push(...['state', 'run'].filter((folder) => existsSync(join(home, folder))));
-  // Where something is left, the folder stays to be looked at.
-  if (left.length === 0) rmSync(home, { recursive: true, force: true });
-  return left;
-}
-
-/** Processes that have a folder in their command line, environment or mounts, so whatever a mesh there has started. */
-export function processesOf(folder: string): string[] {
-  return readdirSync('/proc').flatMap((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return [];
-    try {
-      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-      const mine =
-        command.includes(folder) ||
-        ['environ', 'mountinfo'].some((file) => readFileSync(`/proc/${pid}/${file}`, 'utf8').includes(folder));
-      return mine ? [`process ${pid}: ${command.replaceAll('\0', ' ').slice(0, 200)}`] : [];
-    } catch {
-      return []; // It ended meanwhile.
-    }
-  });
+  return [node, '--disable-warning=ExperimentalWarning', '--input-type=module', '-e', source];
 }

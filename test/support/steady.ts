@@ -1,6 +1,5 @@
 /** Steady traffic inside a pod: what a client notices of a fault. */
 import { setTimeout as wait } from 'node:timers/promises';
-import { execa } from 'execa';
 import { expect } from 'vitest';
 import { nodeCommand, type PodObject, type TestMesh } from './mesh.ts';
 
@@ -121,18 +120,17 @@ export async function unnoticed(
   rate: number,
   happens: () => Promise<void>,
 ): Promise<Steady> {
-  const [program, ...args] = mesh.inside(client, ...script, url, String(rate));
-  const load = execa(program!, args, { env: { HOME: '/' }, stdin: 'pipe' });
+  const load = mesh.start(client, ...script, url, String(rate));
   const flowing = new Promise((resolve) => load.stdout.once('data', resolve));
   try {
-    await Promise.race([flowing, load]);
+    await Promise.race([flowing, load.ended]);
     await happens();
     // What breaks with a delay is to be seen too.
     await wait(1_000);
   } finally {
     load.stdin.end();
   }
-  const result = JSON.parse((await load).stdout.split('\n').at(-1)!) as Steady;
+  const result = JSON.parse((await load.ended).split('\n').at(-1)!) as Steady;
   expect(result.failures).toEqual({});
   expect(result.done).toBe(result.sent);
   expect(result.sent).toBeGreaterThan(rate * result.seconds * 0.8);
