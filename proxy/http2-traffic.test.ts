@@ -5,6 +5,7 @@ import http2, { type ClientHttp2Session, type ServerHttp2Session, type ServerHtt
 import type net from 'node:net';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { formatAddress } from '../protocol/discovery.ts';
+import { maxWindow } from './http2/frames.ts';
 import { answerOf, ask, dialHttp2, http2Server } from './test-http2.ts';
 import { idOf, ips, mesh, meshed, publish, reports, startApps, startMesh, stopMesh, unmeshed } from './test-mesh.ts';
 
@@ -56,6 +57,12 @@ async function serve(
     for (const peer of sessions.get(ip)!) peer.destroy();
   };
   return { session, sessions, close };
+}
+
+/** Sessions of the first address, once there is one. */
+async function served({ session, sessions }: Setup): Promise<ServerHttp2Session[]> {
+  await ask(session);
+  return [...sessions.get(ips[0]!)!];
 }
 
 const respond = (stream: ServerHttp2Stream, body: string | Buffer, headers = {}) => {
@@ -384,4 +391,27 @@ test('one client’s cancels do not end the connection that others share', async
   expect(begun).toBeGreaterThan(900);
   expect((await ask(other, { ':path': '/here' })).status).toBe(200);
   expect(lost).toBe(false);
+});
+
+test('interim responses without end are a bad response', async () => {
+  const { session } = await serve(
+    (_, stream) => {
+      for (let i = 0; i < 100 && !stream.destroyed; i++) stream.additionalHeaders({ ':status': 103 });
+      stream.respond({ ':status': 200 }, { endStream: true });
+    },
+    { count: 1 },
+  );
+  expect(await ask(session)).toMatchObject({ status: 502, headers: { 'mesh-error': /^bad-response; / } });
+});
+
+test('an application that ends its connection ends that of a client without a proxy, in order', async () => {
+  const setup = await serve((ip, stream) => respond(stream, ip), { count: 1 });
+  const [peer] = await served(setup);
+  mesh.destination = formatAddress(ips[0]!, peer!.socket.localPort!);
+  const session = await dialHttp2(mesh.server.ports.inbound);
+  cleanup.push(() => session.destroy());
+  expect((await ask(session)).status).toBe(200);
+  const gone = once(session, 'goaway');
+  for (const one of setup.sessions.get(ips[0]!)!) one.close();
+  expect((await gone).slice(0, 2)).toEqual([NGHTTP2_NO_ERROR, maxWindow]);
 });

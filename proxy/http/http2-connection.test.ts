@@ -52,7 +52,7 @@ beforeEach(async () => {
   door = createServer({ allowHalfOpen: true }, (socket) => {
     connections.push(
       new Http2Connection(socket, undefined, {
-        target: { acquireSession: (_, callback) => pool.acquire(callback) },
+        target: { acquireSession: (_, user) => pool.acquire(user) },
         observer: { attemptEnd() {}, requestEnd: (exchange) => void ended.push({ ...exchange }) },
         timers,
         errorHeader: true,

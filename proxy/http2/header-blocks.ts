@@ -9,6 +9,8 @@ const maxContinuations = 16;
 /** Blocks whose lists are kept, and how long they may be. */
 const keptLists = 16;
 const keptBytes = 1024;
+/** Of one list: a short block may mean a long one. */
+const keptListBytes = 8192;
 
 export interface HeaderBlock {
   stream: number;
@@ -105,7 +107,7 @@ export class HeaderBlocks {
   #keep(key: string, list: HeaderList): void {
     const { usedTable, resizedTable, added, generation } = this.#decoder;
     // What the table's entries mean has changed already.
-    if (resizedTable || (usedTable && added)) return;
+    if (resizedTable || (usedTable && added) || list.bytes > keptListBytes) return;
     if (this.#kept.size >= keptLists) this.#kept.delete(this.#kept.keys().next().value!);
     this.#kept.set(key, { list, added, generation: usedTable ? generation : -1 });
   }
