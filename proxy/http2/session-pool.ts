@@ -5,7 +5,7 @@ import { type MessageStream, messageStream } from './message-stream.ts';
 import { Http2Session } from './session.ts';
 import { requestSettings } from './settings.ts';
 
-const maxSessions = 16;
+const maxSessions = 64;
 const maxWaiting = 1024;
 const maxWaitMs = 10_000;
 const usualIdleMs = 60_000;
