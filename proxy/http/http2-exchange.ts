@@ -89,19 +89,22 @@ export class Http2Exchange implements MessageHandler, SessionUser {
       const message = 'the request has more headers than the server reads';
       return this.#attemptFailed(new ProxyError('head-too-large', message, { source: 'proxy' }));
     }
-    const chunks = this.#replay?.chunks ?? [];
-    const whole = this.#requestEnded && chunks.length === 0 && !this.#trailer;
-    const server = session.request(block, whole);
+    const server = session.request(block, this.#requestEnded && !this.#replay && !this.#trailer);
     this.#server = server;
     this.#reused = server.id > 1;
     server.handler = this;
     this.#handedOn = 0;
-    chunks.forEach((chunk, i) => {
-      const last = this.#requestEnded && !this.#trailer && i === chunks.length - 1;
+    if (this.#replay) this.#sendHeld(server, this.#replay);
+    if (this.#trailer) server.sendHeaders(this.#trailer.block, true);
+  }
+
+  /** What has come of the content so far; where the request has ended, its end with it. */
+  #sendHeld(server: MessageStream, replay: Replay): void {
+    replay.chunks.forEach((chunk, i) => {
+      const last = this.#requestEnded && !this.#trailer && i === replay.chunks.length - 1;
       this.#handOn(server.sendData(chunk, last));
     });
-    if (this.#trailer) server.sendHeaders(this.#trailer.block, true);
-    this.#replay?.trim();
+    replay.trim();
   }
 
   #attemptFailed(error: ProxyError, code?: number): void {

@@ -57,12 +57,14 @@ export class HeaderBlocks {
     if (start + padding > payload.length) {
       return { code: errorCode.protocolError, message: 'padding longer than its frame' };
     }
-    const part = payload.subarray(start, payload.length - padding);
+    const part = start + padding > 0 ? payload.subarray(start, payload.length - padding) : payload;
+    const end = (flags & flag.endStream) !== 0;
+    if (flags & flag.endHeaders) return this.#read(part, stream, end);
     this.open = stream;
-    this.#end = (flags & flag.endStream) !== 0;
+    this.#end = end;
     this.#parts = [part];
     this.#bytes = part.length;
-    return flags & flag.endHeaders ? this.#finish() : undefined;
+    return undefined;
   }
 
   /** A CONTINUATION frame of the open block. */
@@ -73,24 +75,25 @@ export class HeaderBlocks {
     if (this.#bytes > this.#maxListBytes + maxFrameBytes || this.#parts.length > maxContinuations) {
       return { code: errorCode.enhanceYourCalm, message: 'too many CONTINUATION frames' };
     }
-    return flags & flag.endHeaders ? this.#finish() : undefined;
-  }
-
-  #finish(): HeaderBlock | Breach {
-    const block = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
+    if (!(flags & flag.endHeaders)) return undefined;
+    const block = Buffer.concat(this.#parts);
     const stream = this.open;
     this.open = 0;
     this.#parts = [];
+    return this.#read(block, stream, this.#end);
+  }
+
+  #read(block: Buffer, stream: number, end: boolean): HeaderBlock | Breach {
     const key = block.length <= keptBytes ? block.toString('latin1') : undefined;
     const known = key === undefined ? undefined : this.#known(key);
-    if (known) return { stream, end: this.#end, list: known, tooLarge: false };
+    if (known) return { stream, end, list: known, tooLarge: false };
     const fields: string[] = [];
     const result = this.#decoder.decode(block, fields);
     if (result === 'malformed') return { code: errorCode.compressionError, message: 'a header block is malformed' };
     const list = new HeaderList(fields, this.#decoder.neverIndexed);
     const tooLarge = result === 'too-large';
     if (key !== undefined && !tooLarge) this.#keep(key, list);
-    return { stream, end: this.#end, list, tooLarge };
+    return { stream, end, list, tooLarge };
   }
 
   #known(key: string): HeaderList | undefined {

@@ -304,16 +304,17 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   #begin({ stream: id, list, end, tooLarge }: HeaderBlock): void {
     const { settings, onStream, onTooLarge } = this.#options;
     this.#ids.lastOfPeer = id;
-    const refuse = (code: number) => {
-      this.#reset(id, code);
-      if (!this.#budget.resets.take()) this.#calm('refused streams');
-    };
-    if (this.#streams.size >= settings.maxStreams) return refuse(errorCode.refusedStream);
-    if (tooLarge && !onTooLarge) return refuse(errorCode.enhanceYourCalm);
+    if (this.#streams.size >= settings.maxStreams) return this.#refuse(id, errorCode.refusedStream);
+    if (tooLarge && !onTooLarge) return this.#refuse(id, errorCode.enhanceYourCalm);
     const stream = this.#add(id);
     if (tooLarge) onTooLarge?.(stream);
     else onStream?.(stream, list, end);
     if (end) stream.receiveEnd();
+  }
+
+  #refuse(id: number, code: number): void {
+    this.#reset(id, code);
+    if (!this.#budget.resets.take()) this.#calm('refused streams');
   }
 
   #onReset(id: number, payload: Buffer): void {
