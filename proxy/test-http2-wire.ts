@@ -26,6 +26,7 @@ export class WireClient {
       });
     const reader = new FrameReader(false, {
       onDataHead() {},
+      onPadding() {},
       onData: (stream, content, end) => {
         this.content.set(stream, (this.content.get(stream) ?? '') + content.toString('latin1'));
         if (end) this.ended.add(stream);

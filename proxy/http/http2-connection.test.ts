@@ -278,3 +278,27 @@ test('a window of nothing holds content back, and heads not', async () => {
   await until(() => client.ended.has(1), 'the rest');
   expect(client.content.get(1)).toBe('fine');
 });
+
+test('a busy client may cancel, measure and end with empty frames as often as it asks for something', async () => {
+  const client = dial();
+  await until(() => client.socket.bytesRead > 0, 'settings');
+  let id = 1;
+  for (let batch = 0; batch < 60; batch++) {
+    const first = id;
+    for (let i = 0; i < 120; i++, id += 2) {
+      client.request(id, changed(':method', 'POST'), false);
+      client.send(frame.ping, 0, 0, Buffer.alloc(8));
+      client.data(id, '', true);
+      if (i % 3 === 0) client.cancel(id);
+    }
+    const answered = () => {
+      for (let one = first; one < id; one += 2) {
+        if ((one - first) % 6 !== 0 && !client.ended.has(one)) return false;
+      }
+      return true;
+    };
+    await until(() => client.closed || answered(), 'the answers of a batch');
+  }
+  expect(client.goaways).toEqual([]);
+  expect(client.closed).toBe(false);
+});
