@@ -40,7 +40,7 @@ beforeEach(async () => {
   const pool = new SessionPool({
     name: address,
     dial: (callback) => {
-      const socket = connect(Number(address.split(':')[1]), '127.0.0.1');
+      const socket = connect({ port: Number(address.split(':')[1]), host: '127.0.0.1', noDelay: true });
       socket.once('connect', () => callback(undefined, socket));
       socket.once('error', (cause) =>
         callback(new ProxyError('connect-failed', cause.message, { source: 'server', retry: 'yes' }), undefined),
@@ -49,7 +49,7 @@ beforeEach(async () => {
     generation: () => 0,
     now: () => timers.now,
   });
-  door = createServer({ allowHalfOpen: true }, (socket) => {
+  door = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     connections.push(
       new Http2Connection(socket, undefined, {
         target: { acquireSession: (_, user) => pool.acquire(user) },
