@@ -9,6 +9,8 @@ const maxContinuations = 16;
 /** Blocks whose lists are kept, and how long they may be. */
 const keptLists = 16;
 const keptBytes = 1024;
+/** After so many blocks in a row that were new, only one of eight is looked for and kept. */
+const newInRow = 64;
 /** Of one list: a short block may mean a long one. */
 const keptListBytes = 8192;
 
@@ -37,6 +39,8 @@ export class HeaderBlocks {
    * bytes.
    */
   readonly #kept = new Map<string, Kept>();
+  /** Blocks in a row that were new. */
+  #new = 0;
   #parts: Buffer[] = [];
   #bytes = 0;
   #end = false;
@@ -84,7 +88,7 @@ export class HeaderBlocks {
   }
 
   #read(block: Buffer, stream: number, end: boolean): HeaderBlock | Breach {
-    const key = block.length <= keptBytes ? block.toString('latin1') : undefined;
+    const key = this.#mayComeAgain(block) ? block.toString('latin1') : undefined;
     const known = key === undefined ? undefined : this.#known(key);
     if (known) return { stream, end, list: known, tooLarge: false };
     const fields: string[] = [];
@@ -96,6 +100,10 @@ export class HeaderBlocks {
     return { stream, end, list, tooLarge };
   }
 
+  #mayComeAgain(block: Buffer): boolean {
+    return block.length <= keptBytes && (this.#new++ < newInRow || this.#new % 8 === 0);
+  }
+
   #known(key: string): HeaderList | undefined {
     const kept = this.#kept.get(key);
     if (!kept) return undefined;
@@ -103,6 +111,7 @@ export class HeaderBlocks {
       this.#kept.delete(key);
       return undefined;
     }
+    this.#new = 0;
     if (kept.added) this.#decoder.add(kept.added);
     return kept.list;
   }
