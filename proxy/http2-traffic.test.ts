@@ -297,10 +297,24 @@ test.each([
   expect(statuses).toEqual(new Map([[200, 400]]));
 });
 
+test.each([
+  ['meshed', false],
+  ['unmeshed', true],
+])('calls that may not be sent twice go past a dead %s endpoint', async (_, plain) => {
+  const setup = await serve((ip, stream) => void stream.resume().on('end', () => respond(stream, ip)), { plain });
+  await ask(setup.session, {}, Buffer.from('call'));
+  setup.close(ips[1]!);
+  for (let i = 0; i < 40; i++) {
+    const answer = await ask(setup.session, {}, Buffer.from('call'));
+    expect(answer.status).toBe(200);
+    expect(String(answer.body)).not.toBe(ips[1]);
+  }
+});
+
 test('a server that says GOAWAY gets no new requests there and loses none', async () => {
   const setup = await serve((ip, stream) => respond(stream, ip), { count: 1 });
   for (let i = 0; i < 20; i++) {
-    const answers = Promise.all(Array.from({ length: 5 }, () => ask(setup.session)));
+    const answers = Promise.all(Array.from({ length: 5 }, () => ask(setup.session, {}, Buffer.from('call'))));
     for (const one of setup.sessions.get(ips[0]!)!) one.close();
     for (const { status } of await answers) expect(status).toBe(200);
   }

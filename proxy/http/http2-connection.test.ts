@@ -31,6 +31,7 @@ beforeEach(async () => {
     if (headers[':path'] === '/hold') return stream.respond({ ':status': 200 });
     stream.resume();
     stream.on('end', () => {
+      if (stream.destroyed) return;
       stream.respond({ ':status': 200 });
       stream.end('fine');
     });
@@ -245,6 +246,20 @@ test('rapid resets end the connection, and only that one', async () => {
   other.request(3, head);
   await until(() => other.content.get(3) === 'fine', 'the other goes on');
   expect(other.resets.size).toBe(0);
+});
+
+test.each<[string, (client: WireClient, id: number) => void]>([
+  ['WINDOW_UPDATE of nothing', (client, id) => client.send(frame.windowUpdate, 0, id, uint32(0))],
+  ['content longer than its length', (client, id) => client.data(id, 'too much')],
+])('streams that make us reset them end the connection: %s', async (_, breach) => {
+  const client = dial();
+  for (let id = 1; id < 8_000 && !client.closed; id += 2) {
+    client.request(id, [...changed(':method', 'POST'), 'content-length', '1'], false);
+    breach(client, id);
+    if (id % 100 === 1) await until(() => client.closed || client.resets.has(id), 'a reset');
+  }
+  await until(() => client.closed, 'the end of the connection');
+  expect(client.goaways.at(-1)!.code).toBe(errorCode.enhanceYourCalm);
 });
 
 test('answers that nobody reads end the connection', async () => {
