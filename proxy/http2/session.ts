@@ -22,13 +22,6 @@ const empty = Buffer.alloc(0);
 const noTable = Buffer.from([0x20]);
 /** Acknowledgements that the peer does not read. */
 const maxUnsent = 1 << 20;
-/** Codes of resets that the peer has made necessary (CVE-2025-8671). */
-const breaches: ReadonlySet<number> = new Set([
-  errorCode.protocolError,
-  errorCode.flowControlError,
-  errorCode.streamClosed,
-  errorCode.enhanceYourCalm,
-]);
 /** For streams that the peer began before it heard that it should not. */
 const drainMs = 1_000;
 
@@ -204,8 +197,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     stream.remoteOpen = false;
     if (!this.#over) this.#reset(stream.id, code);
     this.#forget(stream);
-    const blamed = this.#options.role === 'server' && breaches.has(code);
-    if (blamed && !this.#budget.resets.take()) this.#calm('streams that break the rules');
+    if (this.#options.role === 'server' && !this.#budget.bears(code)) this.#calm('streams that break the rules');
   }
 
   #reset(id: number, code: number): void {
