@@ -18,7 +18,7 @@ export class WireClient {
   readonly #blocks = new HeaderBlocks(1 << 20);
 
   constructor(port: number, settings: readonly number[] = []) {
-    this.socket = connect(port, '127.0.0.1');
+    this.socket = connect({ port, host: '127.0.0.1', noDelay: true });
     this.socket
       .on('error', () => {})
       .on('close', () => {
@@ -26,6 +26,7 @@ export class WireClient {
       });
     const reader = new FrameReader(false, {
       onDataHead() {},
+      onPadding() {},
       onData: (stream, content, end) => {
         this.content.set(stream, (this.content.get(stream) ?? '') + content.toString('latin1'));
         if (end) this.ended.add(stream);

@@ -2,7 +2,7 @@
 import type { Endpoint } from '../../protocol/discovery.ts';
 import type { CarrierCallback } from '../carrier.ts';
 import type { ProxyError } from '../error.ts';
-import type { SessionCallback } from '../http2/session-pool.ts';
+import type { SessionUser } from '../http2/session-pool.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
 import { isGrpcFailure } from './grpc.ts';
 
@@ -91,8 +91,8 @@ export interface Http1Target {
 }
 
 export interface Http2Target {
-  /** Gives a session that can take one stream now; calls back once, possibly at once. */
-  acquireSession(exchange: Exchange, callback: SessionCallback): void;
+  /** Gives a session for the exchange's next try; tells the user once, possibly at once. */
+  acquireSession(exchange: Exchange, user: SessionUser): void;
 }
 
 export interface HttpObserver {

@@ -31,6 +31,7 @@ beforeEach(async () => {
     if (headers[':path'] === '/hold') return stream.respond({ ':status': 200 });
     stream.resume();
     stream.on('end', () => {
+      if (stream.destroyed) return;
       stream.respond({ ':status': 200 });
       stream.end('fine');
     });
@@ -40,7 +41,7 @@ beforeEach(async () => {
   const pool = new SessionPool({
     name: address,
     dial: (callback) => {
-      const socket = connect(Number(address.split(':')[1]), '127.0.0.1');
+      const socket = connect({ port: Number(address.split(':')[1]), host: '127.0.0.1', noDelay: true });
       socket.once('connect', () => callback(undefined, socket));
       socket.once('error', (cause) =>
         callback(new ProxyError('connect-failed', cause.message, { source: 'server', retry: 'yes' }), undefined),
@@ -49,10 +50,10 @@ beforeEach(async () => {
     generation: () => 0,
     now: () => timers.now,
   });
-  door = createServer({ allowHalfOpen: true }, (socket) => {
+  door = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     connections.push(
       new Http2Connection(socket, undefined, {
-        target: { acquireSession: (_, callback) => pool.acquire(callback) },
+        target: { acquireSession: (_, user) => pool.acquire(user) },
         observer: { attemptEnd() {}, requestEnd: (exchange) => void ended.push({ ...exchange }) },
         timers,
         errorHeader: true,
@@ -247,6 +248,20 @@ test('rapid resets end the connection, and only that one', async () => {
   expect(other.resets.size).toBe(0);
 });
 
+test.each<[string, (client: WireClient, id: number) => void]>([
+  ['WINDOW_UPDATE of nothing', (client, id) => client.send(frame.windowUpdate, 0, id, uint32(0))],
+  ['content longer than its length', (client, id) => client.data(id, 'too much')],
+])('streams that make us reset them end the connection: %s', async (_, breach) => {
+  const client = dial();
+  for (let id = 1; id < 8_000 && !client.closed; id += 2) {
+    client.request(id, [...changed(':method', 'POST'), 'content-length', '1'], false);
+    breach(client, id);
+    if (id % 100 === 1) await until(() => client.closed || client.resets.has(id), 'a reset');
+  }
+  await until(() => client.closed, 'the end of the connection');
+  expect(client.goaways.at(-1)!.code).toBe(errorCode.enhanceYourCalm);
+});
+
 test('answers that nobody reads end the connection', async () => {
   const client = dial();
   await once(client.socket, 'data');
@@ -277,4 +292,28 @@ test('a window of nothing holds content back, and heads not', async () => {
   client.send(frame.windowUpdate, 0, 1, uint32(100));
   await until(() => client.ended.has(1), 'the rest');
   expect(client.content.get(1)).toBe('fine');
+});
+
+test('a busy client may cancel, measure and end with empty frames as often as it asks for something', async () => {
+  const client = dial();
+  await until(() => client.socket.bytesRead > 0, 'settings');
+  let id = 1;
+  for (let batch = 0; batch < 60; batch++) {
+    const first = id;
+    for (let i = 0; i < 120; i++, id += 2) {
+      client.request(id, changed(':method', 'POST'), false);
+      client.send(frame.ping, 0, 0, Buffer.alloc(8));
+      client.data(id, '', true);
+      if (i % 3 === 0) client.cancel(id);
+    }
+    const answered = () => {
+      for (let one = first; one < id; one += 2) {
+        if ((one - first) % 6 !== 0 && !client.ended.has(one)) return false;
+      }
+      return true;
+    };
+    await until(() => client.closed || answered(), 'the answers of a batch');
+  }
+  expect(client.goaways).toEqual([]);
+  expect(client.closed).toBe(false);
 });

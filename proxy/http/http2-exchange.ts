@@ -7,7 +7,7 @@ import { errorCode } from '../http2/frames.ts';
 import type { HeaderList } from '../http2/header-list.ts';
 import { type RequestHead, readResponse, readTrailer } from '../http2/message-rules.ts';
 import type { MessageHandler, MessageStream } from '../http2/message-stream.ts';
-import type { MessageSession } from '../http2/session-pool.ts';
+import type { MessageSession, SessionUser } from '../http2/session-pool.ts';
 import type { StreamReset } from '../http2/session-stream.ts';
 import { passedOn } from '../net/reclaim.ts';
 import { grpcStatusOf } from './errors.ts';
@@ -18,8 +18,9 @@ import { refuse } from './refuse.ts';
 import { Replay } from './replay.ts';
 
 const maxAttempts = 5;
+const maxInterim = 64;
 
-export class Http2Exchange implements MessageHandler {
+export class Http2Exchange implements MessageHandler, SessionUser {
   readonly record: Exchange = newExchange();
   readonly #options: Http2Options;
   readonly #client: MessageStream;
@@ -37,6 +38,7 @@ export class Http2Exchange implements MessageHandler {
   /** Of the client's content: handed on by this try, and given back as window. */
   #handedOn = 0;
   #credited = 0;
+  #interim = 0;
   #responseStarted = false;
   #responseEnded = false;
   #responseLeft = -1;
@@ -70,13 +72,15 @@ export class Http2Exchange implements MessageHandler {
   #acquire(): void {
     this.#acquiring = true;
     this.record.attempts++;
-    this.#options.target.acquireSession(this.record, (error, session) => {
-      this.#acquiring = false;
-      // The client has gone meanwhile; the session has not begun a stream for it.
-      if (this.#over) return;
-      if (!session) return this.#attemptFailed(error ?? new ProxyError('internal', 'no session', { source: 'proxy' }));
-      this.#send(session);
-    });
+    this.#options.target.acquireSession(this.record, this);
+  }
+
+  onSession(error: ProxyError | undefined, session: MessageSession | undefined): void {
+    this.#acquiring = false;
+    // The client has gone meanwhile; the session has not begun a stream for it.
+    if (this.#over) return;
+    if (!session) return this.#attemptFailed(error ?? new ProxyError('internal', 'no session', { source: 'proxy' }));
+    this.#send(session);
   }
 
   #send(session: MessageSession): void {
@@ -85,19 +89,22 @@ export class Http2Exchange implements MessageHandler {
       const message = 'the request has more headers than the server reads';
       return this.#attemptFailed(new ProxyError('head-too-large', message, { source: 'proxy' }));
     }
-    const chunks = this.#replay?.chunks ?? [];
-    const whole = this.#requestEnded && chunks.length === 0 && !this.#trailer;
-    const server = session.request(block, whole);
+    const server = session.request(block, this.#requestEnded && !this.#replay && !this.#trailer);
     this.#server = server;
     this.#reused = server.id > 1;
     server.handler = this;
     this.#handedOn = 0;
-    chunks.forEach((chunk, i) => {
-      const last = this.#requestEnded && !this.#trailer && i === chunks.length - 1;
+    if (this.#replay) this.#sendHeld(server, this.#replay);
+    if (this.#trailer) server.sendHeaders(this.#trailer.block, true);
+  }
+
+  /** What has come of the content so far; where the request has ended, its end with it. */
+  #sendHeld(server: MessageStream, replay: Replay): void {
+    replay.chunks.forEach((chunk, i) => {
+      const last = this.#requestEnded && !this.#trailer && i === replay.chunks.length - 1;
       this.#handOn(server.sendData(chunk, last));
     });
-    if (this.#trailer) server.sendHeaders(this.#trailer.block, true);
-    this.#replay?.trim();
+    replay.trim();
   }
 
   #attemptFailed(error: ProxyError, code?: number): void {
@@ -217,7 +224,8 @@ export class Http2Exchange implements MessageHandler {
     record.receivedBytes += block.length;
     if (record.firstByteAt === 0) record.firstByteAt = performance.now();
     if (head.status < 200) {
-      if (end) return this.#badResponse('it ends with an interim head');
+      // They come without a window that would hold them back.
+      if (end || ++this.#interim > maxInterim) return this.#badResponse('interim heads without end');
       return this.#client.sendHeaders(block, false);
     }
     const bodiless = record.method === 'HEAD' || head.status === 204 || head.status === 304;

@@ -5,6 +5,8 @@ import { errorCode, flag, frame, frameHeaderBytes, maxFrameBytes, preface } from
 export interface FrameHandler {
   /** The head of a DATA frame; `length` counts for flow control, padding included. */
   onDataHead(stream: number, length: number): void;
+  /** So many bytes of it are no content. */
+  onPadding(stream: number, length: number): void;
   /** A part of its content, and whether the stream ends behind it. */
   onData(stream: number, content: Buffer, end: boolean): void;
   onFrame(type: number, flags: number, stream: number, payload: Buffer): void;
@@ -19,6 +21,7 @@ export class FrameReader {
   /** Of the DATA frame at hand. */
   #stream = 0;
   #left = 0;
+  #padding = 0;
   #end = false;
   #prefaceLeft: number;
   #stopped = false;
@@ -45,19 +48,30 @@ export class FrameReader {
         at = this.#content(bytes, at);
         continue;
       }
+      if (this.#padding > 0) {
+        if (at === bytes.length) return;
+        const skipped = Math.min(this.#padding, bytes.length - at);
+        this.#padding -= skipped;
+        at += skipped;
+        continue;
+      }
       if (bytes.length - at < frameHeaderBytes) break;
       const length = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!;
       if (length > maxFrameBytes) return this.#breach(errorCode.frameSizeError, 'a frame is larger than allowed');
       const type = bytes[at + 3]!;
       const flags = bytes[at + 4]!;
       const stream = bytes.readUInt32BE(at + 5) & 0x7fffffff;
-      if (type === frame.data && !(flags & flag.padded)) {
+      if (type === frame.data) {
+        const padded = (flags & flag.padded) !== 0 && length > 0;
+        // The length of the padding is the first of its bytes.
+        if (padded && bytes.length - at === frameHeaderBytes) break;
         at += frameHeaderBytes;
         this.#handler.onDataHead(stream, length);
         this.#stream = stream;
         this.#left = length;
         this.#end = (flags & flag.endStream) !== 0;
-        if (length === 0) this.#handler.onData(stream, bytes.subarray(at, at), this.#end);
+        if (flags & flag.padded) at = this.#unpad(bytes, at, length);
+        if (this.#left === 0 && !this.#stopped) this.#handler.onData(stream, bytes.subarray(at, at), this.#end);
         continue;
       }
       const next = at + frameHeaderBytes + length;
@@ -77,6 +91,18 @@ export class FrameReader {
       this.#breach(errorCode.protocolError, 'the connection does not begin as HTTP/2 does');
     }
     return size;
+  }
+
+  /** Where the content begins. */
+  #unpad(bytes: Buffer, at: number, length: number): number {
+    const padding = bytes[at] ?? 0;
+    if (length === 0) this.#breach(errorCode.frameSizeError, 'DATA of a wrong size');
+    else if (padding >= length) this.#breach(errorCode.protocolError, 'padding longer than its frame');
+    if (this.#stopped) return at;
+    this.#left = length - 1 - padding;
+    this.#padding = padding;
+    this.#handler.onPadding(this.#stream, padding + 1);
+    return at + 1;
   }
 
   #breach(code: number, message: string): void {

@@ -10,7 +10,6 @@ interface Rule {
 }
 
 const rules: Rule[] = [];
-rules[frame.data] = { name: 'DATA', on: 'stream', size: (length, flags) => length > 0 || !(flags & flag.padded) };
 rules[frame.headers] = { name: 'HEADERS', on: 'stream' };
 // A wrong size is the stream's error only, and there is nothing to do for it.
 rules[frame.priority] = { name: 'PRIORITY', on: 'stream' };
@@ -40,4 +39,21 @@ export function frameBreach(type: number, flags: number, stream: number, length:
     return { code: errorCode.frameSizeError, message: `${rule.name} of a wrong size` };
   }
   return undefined;
+}
+
+/** What may come now: first the peer's SETTINGS, and nothing between the frames of a header block (section 6.10). */
+export function orderBreach(
+  type: number,
+  flags: number,
+  stream: number,
+  settled: boolean,
+  openBlock: number,
+): Breach | undefined {
+  const code = errorCode.protocolError;
+  if (openBlock > 0 && (type !== frame.continuation || stream !== openBlock)) {
+    return { code, message: 'a header block is interrupted' };
+  }
+  if (openBlock === 0 && type === frame.continuation) return { code, message: 'CONTINUATION of nothing' };
+  if (settled || (type === frame.settings && !(flags & flag.ack))) return undefined;
+  return { code, message: 'the first frame is not SETTINGS' };
 }

@@ -9,6 +9,10 @@ const maxContinuations = 16;
 /** Blocks whose lists are kept, and how long they may be. */
 const keptLists = 16;
 const keptBytes = 1024;
+/** After so many blocks in a row that were new, only one of eight is looked for and kept. */
+const newInRow = 64;
+/** Of one list: a short block may mean a long one. */
+const keptListBytes = 8192;
 
 export interface HeaderBlock {
   stream: number;
@@ -35,6 +39,8 @@ export class HeaderBlocks {
    * bytes.
    */
   readonly #kept = new Map<string, Kept>();
+  /** Blocks in a row that were new. */
+  #new = 0;
   #parts: Buffer[] = [];
   #bytes = 0;
   #end = false;
@@ -55,12 +61,14 @@ export class HeaderBlocks {
     if (start + padding > payload.length) {
       return { code: errorCode.protocolError, message: 'padding longer than its frame' };
     }
-    const part = payload.subarray(start, payload.length - padding);
+    const part = start + padding > 0 ? payload.subarray(start, payload.length - padding) : payload;
+    const end = (flags & flag.endStream) !== 0;
+    if (flags & flag.endHeaders) return this.#read(part, stream, end);
     this.open = stream;
-    this.#end = (flags & flag.endStream) !== 0;
+    this.#end = end;
     this.#parts = [part];
     this.#bytes = part.length;
-    return flags & flag.endHeaders ? this.#finish() : undefined;
+    return undefined;
   }
 
   /** A CONTINUATION frame of the open block. */
@@ -71,24 +79,29 @@ export class HeaderBlocks {
     if (this.#bytes > this.#maxListBytes + maxFrameBytes || this.#parts.length > maxContinuations) {
       return { code: errorCode.enhanceYourCalm, message: 'too many CONTINUATION frames' };
     }
-    return flags & flag.endHeaders ? this.#finish() : undefined;
-  }
-
-  #finish(): HeaderBlock | Breach {
-    const block = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
+    if (!(flags & flag.endHeaders)) return undefined;
+    const block = Buffer.concat(this.#parts);
     const stream = this.open;
     this.open = 0;
     this.#parts = [];
-    const key = block.length <= keptBytes ? block.toString('latin1') : undefined;
+    return this.#read(block, stream, this.#end);
+  }
+
+  #read(block: Buffer, stream: number, end: boolean): HeaderBlock | Breach {
+    const key = this.#mayComeAgain(block) ? block.toString('latin1') : undefined;
     const known = key === undefined ? undefined : this.#known(key);
-    if (known) return { stream, end: this.#end, list: known, tooLarge: false };
+    if (known) return { stream, end, list: known, tooLarge: false };
     const fields: string[] = [];
     const result = this.#decoder.decode(block, fields);
     if (result === 'malformed') return { code: errorCode.compressionError, message: 'a header block is malformed' };
     const list = new HeaderList(fields, this.#decoder.neverIndexed);
     const tooLarge = result === 'too-large';
     if (key !== undefined && !tooLarge) this.#keep(key, list);
-    return { stream, end: this.#end, list, tooLarge };
+    return { stream, end, list, tooLarge };
+  }
+
+  #mayComeAgain(block: Buffer): boolean {
+    return block.length <= keptBytes && (this.#new++ < newInRow || this.#new % 8 === 0);
   }
 
   #known(key: string): HeaderList | undefined {
@@ -98,6 +111,7 @@ export class HeaderBlocks {
       this.#kept.delete(key);
       return undefined;
     }
+    this.#new = 0;
     if (kept.added) this.#decoder.add(kept.added);
     return kept.list;
   }
@@ -105,7 +119,7 @@ export class HeaderBlocks {
   #keep(key: string, list: HeaderList): void {
     const { usedTable, resizedTable, added, generation } = this.#decoder;
     // What the table's entries mean has changed already.
-    if (resizedTable || (usedTable && added)) return;
+    if (resizedTable || (usedTable && added) || list.bytes > keptListBytes) return;
     if (this.#kept.size >= keptLists) this.#kept.delete(this.#kept.keys().next().value!);
     this.#kept.set(key, { list, added, generation: usedTable ? generation : -1 });
   }

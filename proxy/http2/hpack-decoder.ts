@@ -11,6 +11,9 @@ export class HpackDecoder {
   readonly #table = new DynamicTable(initialTableBytes);
   #at = 0;
   #bytes: Buffer = Buffer.alloc(0);
+  /** The field at hand. */
+  #name = '';
+  #value = '';
   /** Of the last block: where in its list names stand whose values must never be indexed; undefined where there are none. */
   neverIndexed: Set<number> | undefined;
   /** Of the last block: whether it spoke of the table's entries, whether it set the table's size, and what it added. */
@@ -50,16 +53,15 @@ export class HpackDecoder {
         this.resizedTable = true;
         continue;
       }
-      const entry = first & 0x80 ? this.#entry(this.#integer(7)) : this.#literal(first);
-      if (!entry) return 'malformed';
+      if (!(first & 0x80 ? this.#indexed() : this.#literal(first))) return 'malformed';
       begun = true;
-      listBytes += entry.size;
+      listBytes += this.#name.length + this.#value.length + entryOverhead;
       if (listBytes > this.#maxListBytes) continue;
       if ((first & 0xf0) === 0x10) {
         this.neverIndexed ??= new Set();
         this.neverIndexed.add(headers.length);
       }
-      headers.push(entry.name, entry.value);
+      headers.push(this.#name, this.#value);
     }
     return listBytes > this.#maxListBytes ? 'too-large' : 'ok';
   }
@@ -73,19 +75,32 @@ export class HpackDecoder {
     this.added = undefined;
   }
 
-  #literal(first: number): Entry | undefined {
+  /** Section 6.1: name and value are an entry's. Whether there is one. */
+  #indexed(): boolean {
+    const entry = this.#entry(this.#integer(7));
+    if (!entry) return false;
+    this.#name = entry.name;
+    this.#value = entry.value;
+    return true;
+  }
+
+  /** Section 6.2: the value is spelled out, and the name may be. Whether they are well formed. */
+  #literal(first: number): boolean {
     const indexed = (first & 0xc0) === 0x40;
     const index = this.#integer(indexed ? 6 : 4);
     const name = index === 0 ? this.#string() : this.#entry(index)?.name;
     const value = name === undefined ? undefined : this.#string();
-    if (name === undefined || value === undefined) return undefined;
-    const entry = makeEntry(name, value);
-    if (indexed) {
-      this.#table.add(entry);
-      this.added ??= [];
-      this.added.push(entry);
-    }
-    return entry;
+    if (name === undefined || value === undefined) return false;
+    this.#name = name;
+    this.#value = value;
+    if (indexed) this.#add(makeEntry(name, value));
+    return true;
+  }
+
+  #add(entry: Entry): void {
+    this.#table.add(entry);
+    this.added ??= [];
+    this.added.push(entry);
   }
 
   #entry(index: number): Entry | undefined {

@@ -21,6 +21,8 @@ staticTable.forEach(([name, value], index) => {
 const neverIndexedFlag = 0x10;
 /** A field's flags and lengths at most. */
 const fieldOverhead = 16;
+/** Where blocks are put together. */
+let scratch = Buffer.allocUnsafeSlow(16_384);
 
 /**
  * `headers`: name, value, name, value…; names in lower case, all latin1. `neverIndexed`: where names stand whose values
@@ -29,7 +31,8 @@ const fieldOverhead = 16;
 export function encodeHeaders(headers: readonly string[], neverIndexed?: ReadonlySet<number>): Buffer {
   let most = 0;
   for (let i = 0; i < headers.length; i += 2) most += headers[i]!.length + headers[i + 1]!.length + fieldOverhead;
-  const to = Buffer.allocUnsafeSlow(most);
+  if (most > scratch.length) scratch = Buffer.allocUnsafeSlow(most);
+  const to = scratch;
   let at = 0;
   for (let i = 0; i < headers.length; i += 2) {
     const value = headers[i + 1]!;
@@ -44,8 +47,9 @@ export function encodeHeaders(headers: readonly string[], neverIndexed?: Readonl
     if (!name) at = string(to, at, headers[i]!);
     at = string(to, at, value);
   }
-  // A block may be kept for long: not with what was too much.
-  return Buffer.from(to.subarray(0, at));
+  const block = Buffer.allocUnsafe(at);
+  to.copy(block, 0, 0, at);
+  return block;
 }
 
 function integer(to: Buffer, start: number, flags: number, prefix: number, value: number): number {

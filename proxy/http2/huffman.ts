@@ -68,13 +68,13 @@ export function decodeHuffman(bytes: Buffer, start: number, end: number): string
   let length = 0;
   for (let i = start; i < end; i++) {
     const byte = bytes[i]!;
-    for (const bits of [byte >> 4, byte & 15]) {
-      const step = steps[node * 16 + bits]!;
-      if (step < 0) return undefined;
-      const symbol = step & 511;
-      if (symbol > 0) text[length++] = symbol - 1;
-      node = step >> 9;
-    }
+    const first = steps[node * 16 + (byte >> 4)]!;
+    if (first < 0) return undefined;
+    if (first & 511) text[length++] = (first & 511) - 1;
+    const second = steps[(first >> 9) * 16 + (byte & 15)]!;
+    if (second < 0) return undefined;
+    if (second & 511) text[length++] = (second & 511) - 1;
+    node = second >> 9;
   }
   return ends[node] ? text.toString('latin1', 0, length) : undefined;
 }

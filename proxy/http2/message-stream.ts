@@ -1,10 +1,8 @@
 /** One HTTP/2 stream as a request and its response: heads, content and trailers, in order and with flow control. */
 import { errorCode } from './frames.ts';
 import type { HeaderList } from './header-list.ts';
+import { SendQueue } from './send-queue.ts';
 import { type SessionStream, type StreamOwner, StreamReset } from './session-stream.ts';
-
-/** Chunks smaller than this that have to wait are gathered, so that a crowd of tiny ones costs what its bytes do. */
-const gatherBytes = 4096;
 
 /** Who speaks through a stream. Nothing is told behind `onReset`, `cancel()`, or the end of both directions. */
 export interface MessageHandler {
@@ -29,13 +27,8 @@ export class MessageStream implements SessionStream {
   remoteOpen = true;
   /** Set by its user as soon as there is a stream. */
   handler: MessageHandler | undefined;
-  /** What windows have not let through. */
-  readonly #queue: Buffer[] = [];
-  /** Where the last of the queue has room for more. */
-  #tail: Buffer | undefined;
-  #tailUsed = 0;
-  /** What follows the queue: the end, or a trailer's block. */
-  #last: Buffer | 'end' | undefined;
+  /** What windows have not let through; made when there is any. */
+  #queue: SendQueue | undefined;
   /** The rest of the request is not wanted, once the response is out. */
   #refusesRest = false;
   #credit = 0;
@@ -52,7 +45,7 @@ export class MessageStream implements SessionStream {
   /** A head or, with `end`, one that is all, or trailers: those wait for the content before them. */
   sendHeaders(block: Buffer, end: boolean): void {
     if (!this.localOpen) return;
-    if (this.queued) this.#last = block;
+    if (this.#queue) this.#queue.last = block;
     else this.owner.sendHeaders(this, block, end);
     this.#settleRest();
   }
@@ -60,12 +53,13 @@ export class MessageStream implements SessionStream {
   /** How much of the chunk needs to wait no more; `onSent` tells of the rest, which is copied. */
   sendData(chunk: Buffer, end: boolean): number {
     if (!this.localOpen) return chunk.length;
-    const sent = this.queued ? 0 : this.owner.sendData(this, chunk, end);
+    const sent = this.#queue ? 0 : this.owner.sendData(this, chunk, end);
     if (sent < chunk.length) {
-      this.#keep(sent === 0 ? chunk : chunk.subarray(sent));
-      if (end) this.#last = 'end';
+      this.#queue ??= new SendQueue();
+      this.#queue.add(sent === 0 ? chunk : chunk.subarray(sent));
       this.owner.waitsForWindow(this);
-    } else if (end && this.queued) this.#last = 'end';
+    }
+    if (end && this.#queue) this.#queue.last = 'end';
     this.#settleRest();
     return sent;
   }
@@ -79,7 +73,7 @@ export class MessageStream implements SessionStream {
   /** Ends both directions without a word to the handler. */
   cancel(code: number): void {
     this.handler = undefined;
-    this.#clear();
+    this.#queue = undefined;
     this.owner.closed(this, code);
   }
 
@@ -93,27 +87,16 @@ export class MessageStream implements SessionStream {
   // === From the session ===
 
   get queued(): boolean {
-    return this.#queue.length > 0;
+    return this.#queue !== undefined;
   }
 
   pump(): void {
     const queue = this.#queue;
-    let sent = 0;
-    while (queue.length > 0) {
-      const chunk = queue[0]!;
-      const size = this.owner.sendData(this, chunk, queue.length === 1 && this.#last === 'end');
-      sent += size;
-      if (size < chunk.length) {
-        queue[0] = chunk.subarray(size);
-        break;
-      }
-      queue.shift();
-    }
-    if (queue.length === 0) {
-      this.#tail = undefined;
-      const last = this.#last;
-      this.#last = undefined;
-      if (last instanceof Buffer) this.owner.sendHeaders(this, last, true);
+    if (!queue) return;
+    const sent = queue.pump((chunk, end) => this.owner.sendData(this, chunk, end));
+    if (queue.empty) {
+      this.#queue = undefined;
+      if (queue.last instanceof Buffer) this.owner.sendHeaders(this, queue.last, true);
     }
     if (sent > 0) this.handler?.onSent(this, sent);
     this.#settleRest();
@@ -144,7 +127,7 @@ export class MessageStream implements SessionStream {
 
   stopSending(): void {
     this.localOpen = false;
-    this.#clear();
+    this.#queue = undefined;
     this.handler?.onStopped(this);
     this.owner.halfClosed(this);
   }
@@ -154,38 +137,12 @@ export class MessageStream implements SessionStream {
     this.handler = undefined;
     this.localOpen = false;
     this.remoteOpen = false;
-    this.#clear();
+    this.#queue = undefined;
     handler?.onReset(this, error);
   }
 
   #settleRest(): void {
     if (this.#refusesRest && !this.localOpen && this.remoteOpen) this.cancel(errorCode.noError);
-  }
-
-  #clear(): void {
-    this.#queue.length = 0;
-    this.#tail = undefined;
-    this.#last = undefined;
-  }
-
-  /** Copies: a chunk is a piece of a read that is a hundred times larger, and would keep it. */
-  #keep(chunk: Buffer): void {
-    const queue = this.#queue;
-    let rest = chunk;
-    if (this.#tail && queue.length > 0) {
-      const size = Math.min(rest.length, this.#tail.length - this.#tailUsed);
-      const last = queue.length - 1;
-      const start = this.#tailUsed - queue[last]!.length;
-      rest.copy(this.#tail, this.#tailUsed, 0, size);
-      this.#tailUsed += size;
-      queue[last] = this.#tail.subarray(start, this.#tailUsed);
-      rest = rest.subarray(size);
-    }
-    if (rest.length === 0) return;
-    this.#tail = Buffer.allocUnsafeSlow(Math.max(rest.length, gatherBytes));
-    rest.copy(this.#tail);
-    this.#tailUsed = rest.length;
-    queue.push(this.#tail.subarray(0, rest.length));
   }
 }
 

@@ -1,12 +1,24 @@
 /** What a peer may make this end do without sending anything of worth: beyond it, the connection ends. */
+import { errorCode } from './frames.ts';
 import { TokenBucket } from './token-bucket.ts';
 
-/** Frames that cost this end work and the peer nothing: per second, and at once. */
+/**
+ * Frames that cost this end work and the peer nothing: per second, and at once. Each frame of a message adds one: gRPC
+ * clients measure the connection with a PING for as many as one DATA frame.
+ */
 const idleFrames = { rate: 500, burst: 5_000 };
-/** Streams that a peer resets, or makes this end reset (CVE-2023-44487, CVE-2025-8671). */
+/** Streams that a peer resets, or makes this end reset (CVE-2023-44487, CVE-2025-8671). One that ends in order adds one. */
 const resets = { rate: 200, burst: 1_000 };
 /** Streams that this end has reset and whose last frames may still be on their way. */
 const remembered = 256;
+
+/** Codes of resets that the peer has made necessary. */
+const breaches: ReadonlySet<number> = new Set([
+  errorCode.protocolError,
+  errorCode.flowControlError,
+  errorCode.streamClosed,
+  errorCode.enhanceYourCalm,
+]);
 
 export class PeerBudget {
   readonly idleFrames = new TokenBucket(idleFrames.rate, idleFrames.burst);
@@ -17,6 +29,11 @@ export class PeerBudget {
   wasReset(stream: number): void {
     if (this.#reset.size >= remembered) this.#reset.delete(this.#reset.values().next().value!);
     this.#reset.add(stream);
+  }
+
+  /** Whether the peer may go on after this end has reset a stream with the code. */
+  bears(code: number): boolean {
+    return !breaches.has(code) || this.resets.take();
   }
 
   /** Whether the peer cannot be blamed for one more header block on the stream. */

@@ -95,8 +95,17 @@ export class SendFlow {
     if (stream.queued) this.#pumpOne(stream);
   }
 
-  /** One setting of the peer's; those that mean nothing here are passed over. */
-  setting(id: number, value: number): Breach | undefined {
+  /** The payload of the peer's SETTINGS. */
+  settings(payload: Buffer): Breach | undefined {
+    let breach: Breach | undefined;
+    for (let at = 0; at < payload.length && !breach; at += 6) {
+      breach = this.#setting(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
+    }
+    return breach;
+  }
+
+  /** One of them; those that mean nothing here are passed over. */
+  #setting(id: number, value: number): Breach | undefined {
     if (id === setting.maxConcurrentStreams) this.maxStreams = value;
     else if (id === setting.maxHeaderListSize) this.maxHeaderListBytes = value;
     else if (id === setting.headerTableSize) this.tableShrunk ||= value < initialTableBytes;

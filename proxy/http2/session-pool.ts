@@ -5,7 +5,7 @@ import { type MessageStream, messageStream } from './message-stream.ts';
 import { Http2Session } from './session.ts';
 import { requestSettings } from './settings.ts';
 
-const maxSessions = 16;
+const maxSessions = 64;
 const maxWaiting = 1024;
 const maxWaitMs = 10_000;
 const usualIdleMs = 60_000;
@@ -19,8 +19,11 @@ const maxResets = 200;
 
 export type MessageSession = Http2Session<MessageStream>;
 
-/** A session that can take a stream now. */
-export type SessionCallback = (error: ProxyError | undefined, session: MessageSession | undefined) => void;
+/** Who wants to begin one stream. */
+export interface SessionUser {
+  /** A session that can take it now, or why there is none. */
+  onSession(error: ProxyError | undefined, session: MessageSession | undefined): void;
+}
 
 export interface SessionPoolOptions {
   /** The server's name in errors. */
@@ -47,7 +50,7 @@ interface Entry {
 }
 
 interface Waiter {
-  callback: SessionCallback;
+  user: SessionUser;
   since: number;
 }
 
@@ -67,11 +70,14 @@ export class SessionPool {
     return this.#entries.length === 0 && this.#waiting.length === 0 && !this.#dialling;
   }
 
-  acquire(callback: SessionCallback): void {
+  /** Tells the user once, possibly at once. */
+  acquire(user: SessionUser): void {
     const session = this.#usable();
-    if (session) return callback(undefined, session);
-    if (this.#waiting.length >= maxWaiting) return callback(this.#queueFull(`${maxWaiting} are waiting`), undefined);
-    this.#waiting.push({ callback, since: this.#options.now() });
+    if (session) return user.onSession(undefined, session);
+    if (this.#waiting.length >= maxWaiting) {
+      return user.onSession(this.#queueFull(`${maxWaiting} are waiting`), undefined);
+    }
+    this.#waiting.push({ user, since: this.#options.now() });
     this.#grow();
   }
 
@@ -100,7 +106,7 @@ export class SessionPool {
       else if (session.streams === 0 && now - idleSince > idleMs) this.#end(entry);
     }
     while (this.#waiting[0] && now - this.#waiting[0].since > maxWaitMs && !this.#dialling) {
-      this.#waiting.shift()!.callback(this.#queueFull(`one has waited for ${maxWaitMs / 1000} s`), undefined);
+      this.#waiting.shift()!.user.onSession(this.#queueFull(`one has waited for ${maxWaitMs / 1000} s`), undefined);
     }
   }
 
@@ -170,12 +176,12 @@ export class SessionPool {
     while (this.#waiting.length > 0) {
       const session = this.#usable();
       if (!session) return;
-      this.#waiting.shift()!.callback(undefined, session);
+      this.#waiting.shift()!.user.onSession(undefined, session);
     }
   }
 
   #fail(error: ProxyError): void {
-    for (const { callback } of this.#waiting.splice(0)) callback(error, undefined);
+    for (const { user } of this.#waiting.splice(0)) user.onSession(error, undefined);
   }
 
   #queueFull(why: string): ProxyError {

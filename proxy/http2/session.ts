@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream';
 import type { Breach } from './breach.ts';
 import { FrameReader } from './frame-reader.ts';
-import { frameBreach } from './frame-rules.ts';
+import { frameBreach, orderBreach } from './frame-rules.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { errorCode, flag, frame, maxWindow, preface, uint32 } from './frames.ts';
 import { type HeaderBlock, HeaderBlocks } from './header-blocks.ts';
@@ -53,6 +53,8 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     this.#blocks = new HeaderBlocks(settings.maxHeaderListBytes);
     this.#reader = new FrameReader(role === 'server', {
       onDataHead: (stream, length) => this.#onDataHead(stream, length),
+      // Read by nobody: given back at once.
+      onPadding: (stream, length) => this.#streams.get(stream)?.credit(length),
       onData: (stream, content, end) => this.#onData(stream, content, end),
       onFrame: (type, flags, stream, payload) => this.#onFrame(type, flags, stream, payload),
       onBreach: ({ code, message }) => this.#fail(code, message),
@@ -165,6 +167,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
 
   sendData(stream: SessionStream, chunk: Buffer, end: boolean): number {
     const sent = this.#sending.send(stream, chunk, end);
+    if (sent > 0) this.#budget.idleFrames.give();
     if (end && sent === chunk.length) this.#sentAll(stream);
     return sent;
   }
@@ -183,7 +186,9 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   }
 
   halfClosed(stream: SessionStream): void {
-    if (!stream.localOpen && !stream.remoteOpen) this.#forget(stream);
+    if (stream.localOpen || stream.remoteOpen || !this.#streams.has(stream.id)) return;
+    this.#budget.resets.give();
+    this.#forget(stream);
   }
 
   closed(stream: SessionStream, code: number): void {
@@ -192,6 +197,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     stream.remoteOpen = false;
     if (!this.#over) this.#reset(stream.id, code);
     this.#forget(stream);
+    if (this.#options.role === 'server' && !this.#budget.bears(code)) this.#calm('streams that break the rules');
   }
 
   #reset(id: number, code: number): void {
@@ -214,7 +220,6 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     if (this.#blocks.open > 0 || !this.#settled) return this.#fail(errorCode.protocolError, 'DATA where it may not be');
     if (id === 0 || this.#ids.isIdle(id)) return this.#fail(errorCode.protocolError, 'DATA on no stream');
     this.#receiving.take(length);
-    if (length === 0 && !this.#budget.idleFrames.take()) return this.#calm('empty DATA frames');
     const stream = this.#streams.get(id);
     if (!stream?.remoteOpen) return;
     stream.receiveWindow -= length;
@@ -222,26 +227,20 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   }
 
   #onData(id: number, content: Buffer, end: boolean): void {
+    if (content.length > 0) this.#budget.idleFrames.give();
+    else if (!end && !this.#budget.idleFrames.take()) return this.#calm('empty DATA frames');
     const stream = this.#streams.get(id);
     if (stream?.remoteOpen) stream.receive(content, end);
   }
 
   #onFrame(type: number, flags: number, id: number, payload: Buffer): void {
-    if (this.#blocks.open > 0 && (type !== frame.continuation || id !== this.#blocks.open)) {
-      return this.#fail(errorCode.protocolError, 'a header block is interrupted');
-    }
-    if (!this.#settled && (type !== frame.settings || flags & flag.ack)) {
-      return this.#fail(errorCode.protocolError, 'the first frame is not SETTINGS');
-    }
-    const breach = frameBreach(type, flags, id, payload.length);
+    const breach =
+      orderBreach(type, flags, id, this.#settled, this.#blocks.open) ?? frameBreach(type, flags, id, payload.length);
     if (breach) return this.#fail(breach.code, breach.message);
     switch (type) {
-      case frame.data:
-        return this.#onPaddedData(flags, id, payload);
       case frame.headers:
         return this.#onBlock(this.#blocks.begin(flags, id, payload));
       case frame.continuation:
-        if (this.#blocks.open === 0) return this.#fail(errorCode.protocolError, 'CONTINUATION of nothing');
         return this.#onBlock(this.#blocks.go(flags, payload));
       case frame.rstStream:
         return this.#onReset(id, payload);
@@ -264,23 +263,13 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     }
   }
 
-  #onPaddedData(flags: number, id: number, payload: Buffer): void {
-    const padding = payload[0] ?? 0;
-    if (padding >= payload.length) return this.#fail(errorCode.protocolError, 'padding longer than its frame');
-    this.#onDataHead(id, payload.length);
-    if (this.#over) return;
-    // Padding is read by nobody: given back at once.
-    const stream = this.#streams.get(id);
-    if (stream) stream.credit(padding + 1);
-    this.#onData(id, payload.subarray(1, payload.length - padding), (flags & flag.endStream) !== 0);
-  }
-
   #onBlock(block: HeaderBlock | Breach | undefined): void {
     if (!block) return;
     if ('code' in block) return this.#fail(block.code, block.message);
     const { stream: id, end, list, tooLarge } = block;
     this.#boundUnsent();
     if (this.#over) return;
+    this.#budget.idleFrames.give();
     const stream = this.#streams.get(id);
     if (stream) {
       if (!stream.remoteOpen) return this.#fail(errorCode.streamClosed, 'HEADERS on a closed stream');
@@ -304,16 +293,17 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   #begin({ stream: id, list, end, tooLarge }: HeaderBlock): void {
     const { settings, onStream, onTooLarge } = this.#options;
     this.#ids.lastOfPeer = id;
-    const refuse = (code: number) => {
-      this.#reset(id, code);
-      if (!this.#budget.resets.take()) this.#calm('refused streams');
-    };
-    if (this.#streams.size >= settings.maxStreams) return refuse(errorCode.refusedStream);
-    if (tooLarge && !onTooLarge) return refuse(errorCode.enhanceYourCalm);
+    if (this.#streams.size >= settings.maxStreams) return this.#refuse(id, errorCode.refusedStream);
+    if (tooLarge && !onTooLarge) return this.#refuse(id, errorCode.enhanceYourCalm);
     const stream = this.#add(id);
     if (tooLarge) onTooLarge?.(stream);
     else onStream?.(stream, list, end);
     if (end) stream.receiveEnd();
+  }
+
+  #refuse(id: number, code: number): void {
+    this.#reset(id, code);
+    if (!this.#budget.resets.take()) this.#calm('refused streams');
   }
 
   #onReset(id: number, payload: Buffer): void {
@@ -334,11 +324,8 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     if (flags & flag.ack) return;
     if (!this.#budget.idleFrames.take()) return this.#calm('SETTINGS frames');
     this.#settled = true;
-    for (let at = 0; at < payload.length && !this.#over; at += 6) {
-      const breach = this.#sending.setting(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
-      if (breach) this.#fail(breach.code, breach.message);
-    }
-    if (this.#over) return;
+    const breach = this.#sending.settings(payload);
+    if (breach) return this.#fail(breach.code, breach.message);
     this.#writer.frame(frame.settings, flag.ack, 0, empty);
     this.#sending.pump();
     this.#boundUnsent();

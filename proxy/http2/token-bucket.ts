@@ -15,6 +15,11 @@ export class TokenBucket {
     this.#at = now();
   }
 
+  /** One more, for something of worth. */
+  give(): void {
+    if (this.#tokens < this.#burst) this.#tokens++;
+  }
+
   /** Whether there was one. The clock is looked at only when they have run out. */
   take(): boolean {
     if (this.#tokens < 1) {

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import type { Address, Endpoint } from '../../protocol/discovery.ts';
 import type { Exchange, Http2Target } from '../http/exchange.ts';
-import { type SessionCallback, SessionPool } from '../http2/session-pool.ts';
+import { SessionPool, type SessionUser } from '../http2/session-pool.ts';
 import type { Timed, TimerWheel } from '../net/timer-wheel.ts';
 import { dialTcp } from '../tunnel/connector.ts';
 import { applicationTimeoutMs } from './application.ts';
@@ -33,9 +33,9 @@ export class Http2Application implements Http2Target, Timed {
     timers.add(this);
   }
 
-  acquireSession(exchange: Exchange, callback: SessionCallback): void {
+  acquireSession(exchange: Exchange, user: SessionUser): void {
     exchange.endpoint = this.#endpoint;
-    this.#pool.acquire(callback);
+    this.#pool.acquire(user);
   }
 
   expire(): void {

@@ -16,7 +16,7 @@ import {
   isFailure,
   latencyOf,
 } from '../http/exchange.ts';
-import type { SessionCallback } from '../http2/session-pool.ts';
+import type { SessionUser } from '../http2/session-pool.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { SessionConnector } from '../tunnel/session-connector.ts';
@@ -117,10 +117,10 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     else this.#connector.connect(endpoint, false, callback);
   }
 
-  acquireSession(exchange: Exchange, callback: SessionCallback): void {
+  acquireSession(exchange: Exchange, user: SessionUser): void {
     const endpoint = this.#pick(exchange);
-    if (!endpoint) callback(this.#noEndpoints(), undefined);
-    else this.#sessions.acquire(endpoint, callback);
+    if (!endpoint) user.onSession(this.#noEndpoints(), undefined);
+    else this.#sessions.acquire(endpoint, user);
   }
 
   #pick(exchange: Exchange): Endpoint | undefined {

@@ -1,6 +1,6 @@
 /** HTTP/2 sessions to endpoints, pooled per endpoint: within HBONE streams where they are meshed, plain where they are not. */
 import type { Endpoint } from '../../protocol/discovery.ts';
-import { type SessionCallback, SessionPool } from '../http2/session-pool.ts';
+import { SessionPool, type SessionUser } from '../http2/session-pool.ts';
 import { type ConnectorOptions, dialTcp } from './connector.ts';
 
 const sweepMs = 1_000;
@@ -25,14 +25,14 @@ export class SessionConnector {
     options.timers.add(this.#sweep);
   }
 
-  acquire(endpoint: Endpoint, callback: SessionCallback): void {
+  acquire(endpoint: Endpoint, user: SessionUser): void {
     const key = endpoint.identity ? `${endpoint.address} ${endpoint.identity}` : endpoint.address;
     let pool = this.#pools.get(key);
     if (!pool) {
       pool = this.#makePool(endpoint);
       this.#pools.set(key, pool);
     }
-    pool.acquire(callback);
+    pool.acquire(user);
   }
 
   close(): void {
