@@ -148,8 +148,13 @@ export class TestCluster {
   }
 
   /** What one replica of the control plane answers. */
-  async ask<T>(pod: string, path: string): Promise<T> {
-    const socket = await this.client.portForward(controlNamespace, pod, apiPort);
+  ask<T>(pod: string, path: string): Promise<T> {
+    return this.get(controlNamespace, pod, apiPort, path);
+  }
+
+  /** What a pod answers on its loopback address. */
+  async get<T>(namespace: string, pod: string, port: number, path: string): Promise<T> {
+    const socket = await this.client.portForward(namespace, pod, port);
     try {
       const call = request({
         path,
