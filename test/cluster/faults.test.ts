@@ -5,14 +5,13 @@ import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { controlNamespace, injectAnnotation } from '../../protocol/names.ts';
 import { isMeshed, isReady, TestCluster } from '../support/cluster.ts';
-import { ClusterLoad, hello } from '../support/cluster-load.ts';
+import { ClusterLoad, hello, replaced, url } from '../support/cluster-load.ts';
 import { scaleControl } from '../support/faults.ts';
 import { until } from '../support/mesh.ts';
 
 const namespace = 'mesh-test-faults';
 const rate = 300;
 const replicas = 3;
-const url = (service: string) => `http://${service}:8000/`;
 
 let cluster: TestCluster;
 let load: ClusterLoad;
@@ -32,19 +31,6 @@ afterAll(async () => {
 });
 
 const steady = (fault: () => Promise<void>) => load.unnoticed(url('web'), rate, fault);
-
-/** None of the pods that were there is left, and as many others are ready. */
-function replaced(app: string, before: KubeObject[]): Promise<KubeObject[]> {
-  const old = new Set(before.map(({ metadata }) => metadata.uid));
-  return until(
-    `other pods of ${app}`,
-    async () => {
-      const now = await cluster.pods(namespace, `app=${app}`);
-      return now.length === before.length && now.every((pod) => isReady(pod) && !old.has(pod.metadata.uid)) && now;
-    },
-    90,
-  );
-}
 
 /** Takes a pod away as `kubectl drain` does: again and again, while the budget does not allow it. */
 async function evict({ metadata: { name } }: KubeObject): Promise<void> {
@@ -76,7 +62,7 @@ describe(`at ${rate} requests per second none fails`, () => {
     await steady(async () => {
       const before = await cluster.ready(namespace, 'web', replicas);
       for (const pod of before) await evict(pod);
-      await replaced('web', before);
+      await replaced(cluster, namespace, 'web', before);
     });
   });
 
@@ -94,7 +80,7 @@ describe(`at ${rate} requests per second none fails`, () => {
         return isNew && now.find((pod) => isReady(pod) && old.has(pod.metadata.uid));
       });
       await cluster.client.delete(resources.pods, victim.metadata.name!, namespace, { gracePeriodSeconds: 0 });
-      await replaced('web', before);
+      await replaced(cluster, namespace, 'web', before);
     });
   });
 

@@ -1,13 +1,14 @@
 /** Steady traffic from a pod of a cluster. It is steered over a port-forward, and goes on where that is not to be had. */
 import { setTimeout as wait } from 'node:timers/promises';
 import type { KubeObject } from '../../kube/types.ts';
-import { deployment, script, type TestCluster } from './cluster.ts';
+import { deployment, isReady, script, type TestCluster } from './cluster.ts';
 import { expectUnharmed, loadSource, type Steady } from './load.ts';
+import { until } from './mesh.ts';
 
 const steeringPort = 9999;
 
 /** A service that answers within milliseconds, and lets what it has begun finish when it is told to end. */
-export const helloSource = `
+const helloSource = `
 import { createServer } from 'node:http';
 const server = createServer((request, response) => setTimeout(() => response.end('hello'), 2)).listen(8000);
 process.on('SIGTERM', () => server.close(() => process.exit(0)));`;
@@ -17,6 +18,26 @@ export function hello(namespace: string, name: string, replicas: number): KubeOb
   const readinessProbe = { tcpSocket: { port: 8000 }, periodSeconds: 1 };
   const pod = { containers: [script('main', helloSource, { readinessProbe })], terminationGracePeriodSeconds: 20 };
   return deployment(namespace, name, pod, 8000, replicas);
+}
+
+export const url = (service: string): string => `http://${service}:8000/`;
+
+/** None of the pods that were there is left, and as many others are ready. */
+export function replaced(
+  cluster: TestCluster,
+  namespace: string,
+  app: string,
+  before: KubeObject[],
+): Promise<KubeObject[]> {
+  const old = new Set(before.map(({ metadata }) => metadata.uid));
+  return until(
+    `other pods of ${app}`,
+    async () => {
+      const now = await cluster.pods(namespace, `app=${app}`);
+      return now.length === before.length && now.every((pod) => isReady(pod) && !old.has(pod.metadata.uid)) && now;
+    },
+    90,
+  );
 }
 
 /** On the pod's loopback address, which no proxy is in the way of. */
