@@ -10,7 +10,10 @@ const steeringPort = 9999;
 /** A service that answers within milliseconds, and lets what it has begun finish when it is told to end. */
 const helloSource = `
 import { createServer } from 'node:http';
-const server = createServer((request, response) => setTimeout(() => response.end('hello'), 2)).listen(8000);
+import { hostname } from 'node:os';
+const server = createServer((request, response) => {
+  setTimeout(() => response.end(request.url === '/name' ? hostname() : 'hello'), 2);
+}).listen(8000);
 process.on('SIGTERM', () => server.close(() => process.exit(0)));`;
 
 /** A Deployment and Service of that. */
@@ -28,6 +31,7 @@ export function replaced(
   namespace: string,
   app: string,
   before: KubeObject[],
+  seconds = 90,
 ): Promise<KubeObject[]> {
   const old = new Set(before.map(({ metadata }) => metadata.uid));
   return until(
@@ -36,7 +40,7 @@ export function replaced(
       const now = await cluster.pods(namespace, `app=${app}`);
       return now.length === before.length && now.every((pod) => isReady(pod) && !old.has(pod.metadata.uid)) && now;
     },
-    90,
+    seconds,
   );
 }
 
@@ -119,11 +123,15 @@ export class ClusterLoad {
     return this.#steer('/answers');
   }
 
-  /**
-   * Sends requests at a fixed rate while something happens, and a second longer. None may fail, and the rate must have
-   * been held. What was seen goes to stderr.
-   */
+  /** As `during`; none may fail, and the rate must have been held. */
   async unnoticed(url: string, rate: number, happens: () => Promise<void>): Promise<Steady> {
+    const result = await this.during(url, rate, happens);
+    expectUnharmed(result, rate);
+    return result;
+  }
+
+  /** Sends requests at a fixed rate while something happens, and a second longer. What was seen goes to stderr. */
+  async during(url: string, rate: number, happens: () => Promise<void>): Promise<Steady> {
     await this.#steer('/start', { url, rate });
     let result: Steady | undefined;
     try {
@@ -136,7 +144,6 @@ export class ClusterLoad {
       const figures = `${result.sent} sent in ${result.seconds.toFixed(0)} s, ${failed} failed, slowest ${result.slowest} ms`;
       process.stderr.write(`${url}: ${figures} ${failed > 0 ? JSON.stringify(result.failures) : ''}\n`);
     }
-    expectUnharmed(result, rate);
     return result;
   }
 }
