@@ -102,10 +102,10 @@ export class ClusterLoad {
     return this.#pod;
   }
 
-  #steer<T>(path: string, query: Record<string, string | number> = {}): Promise<T> {
+  async #steer<T>(path: string, query: Record<string, string | number> = {}): Promise<T> {
     const entries = Object.entries(query).map(([name, value]) => [name, String(value)]);
     const search = new URLSearchParams(Object.fromEntries(entries));
-    return this.#cluster.get<T>(this.#namespace, this.#pod, steeringPort, `${path}?${search}`);
+    return JSON.parse(await this.#cluster.get(this.#namespace, this.#pod, steeringPort, `${path}?${search}`)) as T;
   }
 
   /** One request, now. */

@@ -148,12 +148,12 @@ export class TestCluster {
   }
 
   /** What one replica of the control plane answers. */
-  ask<T>(pod: string, path: string): Promise<T> {
-    return this.get(controlNamespace, pod, apiPort, path);
+  async ask<T>(pod: string, path: string): Promise<T> {
+    return JSON.parse(await this.get(controlNamespace, pod, apiPort, path)) as T;
   }
 
   /** What a pod answers on its loopback address. */
-  async get<T>(namespace: string, pod: string, port: number, path: string): Promise<T> {
+  async get(namespace: string, pod: string, port: number, path: string): Promise<string> {
     const socket = await this.client.portForward(namespace, pod, port);
     try {
       const call = request({
@@ -163,7 +163,7 @@ export class TestCluster {
       });
       call.end();
       const [response] = await once(call, 'response');
-      return JSON.parse(await text(response)) as T;
+      return await text(response);
     } finally {
       socket.destroy();
     }
