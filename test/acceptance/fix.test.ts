@@ -4,13 +4,15 @@ import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { injectAnnotation, meshedLabel } from '../../protocol/names.ts';
 import { scaleControl } from '../support/faults.ts';
-import { TestMesh, unable, until, workload } from '../support/mesh.ts';
+import { unable } from '../support/ground.ts';
+import { LocalMesh } from '../support/local-mesh.ts';
+import { until, workload } from '../support/mesh.ts';
 import { hello } from '../support/steady.ts';
 
 describe.skipIf(unable)('the control plane is away while pods start', () => {
-  let mesh: TestMesh;
+  let mesh: LocalMesh;
   beforeAll(async () => {
-    mesh = await TestMesh.install();
+    mesh = await LocalMesh.install();
     const metadata = { annotations: { [injectAnnotation]: 'enabled' } };
     await mesh.client.patch(resources.namespaces, 'default', undefined, { metadata });
   });

@@ -4,10 +4,10 @@ import { KubeError } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { controlNamespace, injectAnnotation } from '../../protocol/names.ts';
-import { isMeshed, isReady, TestCluster } from '../support/cluster.ts';
+import { isMeshed, TestCluster } from '../support/cluster.ts';
 import { ClusterLoad, hello, replaced, url } from '../support/cluster-load.ts';
 import { scaleControl } from '../support/faults.ts';
-import { until } from '../support/mesh.ts';
+import { isReady, until } from '../support/mesh.ts';
 
 const namespace = 'mesh-test-faults';
 const rate = 300;

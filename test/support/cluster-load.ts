@@ -1,9 +1,9 @@
 /** Steady traffic from a pod of a cluster. It is steered over a port-forward, and goes on where that is not to be had. */
 import { setTimeout as wait } from 'node:timers/promises';
 import type { KubeObject } from '../../kube/types.ts';
-import { deployment, isReady, script, type TestCluster } from './cluster.ts';
+import { deployment, script, type TestCluster } from './cluster.ts';
 import { expectUnharmed, loadSource, type Steady } from './load.ts';
-import { until } from './mesh.ts';
+import { isReady, until } from './mesh.ts';
 
 const steeringPort = 9999;
 
