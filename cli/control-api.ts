@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type KubeClient, KubeError } from '../kube/client.ts';
 import { resources } from '../kube/resources.ts';
+import type { KubeObject } from '../kube/types.ts';
 import type { ApiError } from '../protocol/api.ts';
 import { controlName, controlNamespace } from '../protocol/names.ts';
 import { apiPort } from '../protocol/ports.ts';
@@ -41,7 +42,12 @@ export async function openControl(context: Pick<Context, 'kube' | 'io' | 'global
       message: `There is no control plane in "${kube.name}": namespace ${controlNamespace} has no pod of deploy/${controlName}`,
     });
   }
-  const ready = pods.filter(isReadyPod).map((pod) => pod.metadata.name!);
+  // The one that runs longest first: it has heard what proxies reported before the others came.
+  const since = (pod: KubeObject): string => pod.status?.startTime ?? '';
+  const ready = pods
+    .filter(isReadyPod)
+    .sort((a, b) => (since(a) < since(b) ? -1 : 1))
+    .map((pod) => pod.metadata.name!);
   const [first] = ready;
   if (first === undefined) {
     const { message, fix } = await podTrouble(kube, pods[0]!);

@@ -128,10 +128,10 @@ export class TestCluster {
     await this.objects.update(resources.mutatingWebhooks, { ...webhook, webhooks: [{ ...first, clientConfig }] });
   }
 
-  /** The Deployment of the control plane as its controller leaves it. */
-  rolledOut(ready?: number): Promise<unknown> {
-    return this.objects.updateStatus(resources.deployments, controlName, controlNamespace, (_, { metadata, spec }) => {
-      const { replicas } = spec;
+  /** A Deployment as its controller leaves it; the control plane's unless another is named. */
+  rolledOut(ready?: number, name = controlName, namespace = controlNamespace): Promise<unknown> {
+    return this.objects.updateStatus(resources.deployments, name, namespace, (_, { metadata, spec }) => {
+      const { replicas = 1 } = spec;
       const counts = { replicas, updatedReplicas: replicas, availableReplicas: ready ?? replicas };
       return { observedGeneration: metadata.generation, ...counts };
     });

@@ -167,12 +167,20 @@ async function main(): Promise<void> {
       log.warn('upkeep failed; it will be tried again', { part, reason });
     }
   };
-  const upkeep = async (): Promise<void> => {
+  const round = async (): Promise<void> => {
     await attempt('identity', refreshIdentity);
     await attempt('webhook', async () => {
       if (await keepCaBundle(kube, authority.trustBundle)) waiting.delete('webhook');
     });
     await attempt('unmeshed pods', () => unmeshed.report());
+  };
+  /** A slow API server must not have rounds run side by side. */
+  let current: Promise<void> | undefined;
+  const upkeep = (): Promise<void> => {
+    current ??= round().finally(() => {
+      current = undefined;
+    });
+    return current;
   };
   await upkeep();
   const first = setInterval(() => {

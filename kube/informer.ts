@@ -6,7 +6,8 @@ import type { Transport } from './transport.ts';
 import type { Json, KubeObject, ResourceType, WatchEvent } from './types.ts';
 
 const firstRetryMs = 200;
-const lastRetryMs = 15_000;
+/** Short: what changes right after an outage of the API server must not wait for long. */
+const lastRetryMs = 2_000;
 const shortMs = 1_000;
 /** An API server sends a bookmark every minute: silent for longer, it is gone, and nothing else may ever tell. */
 const silentMs = 150_000;

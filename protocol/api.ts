@@ -67,10 +67,19 @@ export interface ControlStatus {
   issuer: { not_before: string; not_after: string; issued_by_root: boolean };
   webhook: { not_after: string } | null;
   proxies: number;
-  /** Pods that should be meshed (annotation) and are not. */
-  unmeshed: { namespace: string; pod: string; reason: string }[];
+  unmeshed: UnmeshedPod[];
   /** What it cannot do at the moment, each with the reason; older control planes do not say. */
   troubles?: string[];
+}
+
+/** A pod that should be meshed (annotation) and is not. */
+export interface UnmeshedPod {
+  namespace: string;
+  pod: string;
+  workload: Workload;
+  reason: string;
+  /** Whether it gets a proxy when it is made anew. */
+  restart_helps: boolean;
 }
 
 /** Any status but 200. */

@@ -1,7 +1,9 @@
 /**
  * `npm run test:cluster`: the tests that need a Kubernetes cluster, on the one that KUBECONFIG names. They install and
  * remove the mesh in it. MESH_TEST_LOAD is a command that loads an image archive into the cluster (it gets the file as
- * its last argument), for example `kind load image-archive`; without it the images must be there. Arguments go to vitest.
+ * its last argument), for example `kind load image-archive`; without it the images must be there. MESH_TEST_API_STOP and
+ * MESH_TEST_API_START are commands that end the cluster's API server and start it again; without them what happens while
+ * it is away is not tested. scripts/api-server.sh is both for a cluster of plain processes. Arguments go to vitest.
  * Acceptance tests run programs in pods, in an image that is made of this machine's own.
  */
 import { execa } from 'execa';

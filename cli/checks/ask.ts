@@ -43,6 +43,10 @@ export function ask(context: Context): { checkContext: CheckContext; again: () =
         });
         return pods.filter((pod) => pod.status?.phase !== 'Succeeded' && pod.status?.phase !== 'Failed');
       }),
+    unmeshedPods: async () => {
+      const { unmeshed } = (await checkContext.status())[0]!.status;
+      return unmeshed.filter((one) => (namespace ?? one.namespace) === one.namespace);
+    },
     namespaces: () => once('namespaces', async () => (await context.kube()).list(resources.namespaces)),
   };
   return { checkContext, again: () => answers.clear() };

@@ -1,7 +1,7 @@
 /** What a check is, and what it may ask. */
 import type { KubeClient } from '../../kube/client.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import type { ControlStatus, ProxyInfo } from '../../protocol/api.ts';
+import type { ControlStatus, ProxyInfo, UnmeshedPod } from '../../protocol/api.ts';
 
 export interface CheckContext {
   kube(): Promise<KubeClient>;
@@ -11,6 +11,8 @@ export interface CheckContext {
   proxies(): Promise<ProxyInfo[]>;
   /** Pods with a proxy that run or shall run, in the namespace asked for or in all. */
   meshedPods(): Promise<KubeObject[]>;
+  /** Pods that should have a proxy and have none, in the namespace asked for or in all. */
+  unmeshedPods(): Promise<UnmeshedPod[]>;
   namespaces(): Promise<KubeObject[]>;
   /** Of -n: the data plane to look at; undefined for all. */
   namespace: string | undefined;

@@ -10,7 +10,7 @@ import { counted } from '../counted.ts';
 import { podTrouble } from '../pod-trouble.ts';
 import { type Category, type CheckContext, CheckWarning, listed, need, podName } from './check.ts';
 
-const restart = 'Restart the workloads that are named: `kubectl rollout restart`, or delete the pods.';
+const upgrade = 'Run `mesh upgrade --restart-workloads`: it restarts their workloads, one at a time.';
 
 async function infos(context: CheckContext): Promise<ProxyInfo[]> {
   const proxies = await context.proxies();
@@ -72,10 +72,9 @@ export const meshDataPlane: Category = {
     {
       id: 'proxies-injected',
       description: 'no pod lacks the proxy it should have',
-      fix: restart,
+      fix: 'Run `mesh check --fix`: it restarts their workloads, and names what it cannot restart.',
       run: async (context) => {
-        const { unmeshed } = (await context.status())[0]!.status;
-        const missing = unmeshed.filter(({ namespace }) => (context.namespace ?? namespace) === namespace);
+        const missing = await context.unmeshedPods();
         if (missing.length === 0) return undefined;
         const named = missing.map((one) => `${one.namespace}/${one.pod}: ${one.reason}`);
         throw new CheckWarning(listed(counted(missing.length, 'pod has no proxy', 'pods have no proxy'), named));
@@ -109,7 +108,7 @@ export const meshDataPlane: Category = {
     {
       id: 'proxies-version',
       description: 'every proxy has the version of the command line',
-      fix: restart,
+      fix: upgrade,
       run: async (context) => {
         const of = (pod: KubeObject): string => pod.metadata.annotations?.[proxyVersionAnnotation] ?? 'unknown';
         const old = (await context.meshedPods()).filter((pod) => of(pod) !== version);

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { KubeClient } from '../../kube/client.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { meshedLabel, workloadAnnotation } from '../../protocol/names.ts';
+import { confirm } from '../confirm.ts';
 import type { Context } from '../context.ts';
 import { counted } from '../counted.ts';
 import { parseDuration } from '../duration.ts';
@@ -52,7 +53,7 @@ async function uninstall(flags: Flags, context: Context): Promise<void> {
     const plan = await planOf(kube, local, found);
     if (plan.goes.length === 0) return io.write('mesh is not installed; nothing to remove\n');
     if (flags.dryRun) return io.write(plan.goes.map((one) => `${one} deleted (dry run)\n`).join(''));
-    await confirm(plan, flags, context);
+    await mayGoOn(plan, flags, context);
     const status = new Status(io);
     try {
       if (local) await removeLocal(launch, paths, status, context);
@@ -93,7 +94,7 @@ async function planOf(kube: KubeClient | undefined, local: boolean, found: Found
 }
 
 /** Says what goes, and goes on only where that is wanted. */
-async function confirm({ goes, meshed }: Plan, flags: Flags, context: Context): Promise<void> {
+async function mayGoOn({ goes, meshed }: Plan, flags: Flags, context: Context): Promise<void> {
   const { io } = context;
   io.note(`This removes:\n${goes.map((one) => `  ${one}`).join('\n')}`);
   if (!flags.yes && !io.canPrompt) {
@@ -109,16 +110,7 @@ async function confirm({ goes, meshed }: Plan, flags: Flags, context: Context): 
     });
   }
   if (flags.yes) return;
-  const { createInterface } = await import('node:readline/promises');
-  const lines = createInterface({ input: io.streams.stdin, output: io.streams.stderr });
-  // While a line is read the terminal gives Ctrl-C as a key, not as a signal.
-  lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'));
-  try {
-    const answer = await lines.question('Remove it? [y/N] ', { signal: context.signal });
-    if (!/^y(es)?$/i.test(answer.trim())) throw new CliError({ code: 'declined', message: 'Nothing was removed' });
-  } finally {
-    lines.close();
-  }
+  await confirm('Remove it?', 'Nothing was removed', context);
 }
 
 function workloadTitle({ metadata }: KubeObject): string {

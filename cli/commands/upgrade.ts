@@ -3,9 +3,10 @@ import type { Command } from 'commander';
 import { controlName, controlNamespace } from '../../protocol/names.ts';
 import { version } from '../../protocol/version.ts';
 import type { Context } from '../context.ts';
+import { counted } from '../counted.ts';
 import { parseDuration } from '../duration.ts';
 import { CliError } from '../errors.ts';
-import type { OldWorkload } from '../old-proxies.ts';
+import type { Workload } from '../restart-workload.ts';
 
 interface Flags {
   image?: string;
@@ -51,16 +52,18 @@ async function upgrade(flags: Flags, context: Context): Promise<void> {
     const kept = keptSettings(deployment, version);
     const objects = renderInstall({ ...kept, ...(flags.image === undefined ? {} : { image: flags.image }) });
     await preflight(kube, objects);
-    await status.start(`Upgrading "${kube.name}" from ${from} to ${version}`);
+    await status.start(`Applying ${objects.length} objects to "${kube.name}"`);
     for (const object of objects) {
       signal.throwIfAborted();
       await kube.apply(object, { fieldManager: 'mesh', force: true });
     }
-    status.done();
+    status.done(`Applied ${objects.length} objects to "${kube.name}"`);
     await status.start(`Waiting for deploy/${controlName}`);
     await waitForControl(kube, wait, signal, (on) => status.waiting(on));
+    status.done(`Control plane is ready (deploy/${controlName})`);
+    await status.start('Waiting for the injector to answer the API server');
     await waitForInjector(kube, wait, signal);
-    status.done();
+    status.done('The injector answers the API server');
     io.write(
       from === version ? `the control plane runs ${version}\n` : `the control plane runs ${version}, before ${from}\n`,
     );
@@ -80,25 +83,25 @@ async function proxies(
   wait: number,
 ): Promise<void> {
   const { io, signal } = context;
-  const { oldWorkloads, restart } = await import('../old-proxies.ts');
+  const { oldWorkloads } = await import('../old-proxies.ts');
+  const { restart, workloadTitle } = await import('../restart-workload.ts');
   const kube = await context.kube();
   const old = await oldWorkloads(kube, version);
-  const can = (one: OldWorkload): boolean => one.object !== undefined;
+  const can = (one: Workload): boolean => one.object !== undefined;
   if (flags.restartWorkloads) {
     const { openControl } = await import('../control-api.ts');
     const api = await openControl(context);
     for (const workload of old.filter(can)) {
-      await status.start(`Restarting ${workload.title} in namespace ${workload.namespace}`);
+      await status.start(`Restarting ${workloadTitle(workload)}`);
       await restart(kube, api, workload, wait, signal);
-      status.done();
+      status.done(`Restarted ${workloadTitle(workload)}`);
     }
   }
   const left = flags.restartWorkloads ? await oldWorkloads(kube, version) : old;
-  for (const { namespace, title, pods, reason } of left) {
-    io.write(
-      `${title} in namespace ${namespace}: ${pods} ${pods === 1 ? 'pod has' : 'pods have'} another version of the proxy\n`,
-    );
-    if (reason) io.note(`  ${reason}`);
+  for (const workload of left) {
+    const pods = counted(workload.pods, 'pod has', 'pods have');
+    io.write(`${workloadTitle(workload)}: ${pods} another version of the proxy\n`);
+    if (workload.reason) io.note(`  ${workload.reason}`);
   }
   if (left.length === 0) io.write('every proxy has this version\n');
   else if (left.some(can)) io.hint('Next: mesh upgrade --restart-workloads');

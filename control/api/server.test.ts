@@ -62,7 +62,7 @@ test('status tells of certificates and of pods without a proxy', async () => {
     root: [{ subject: 'CN=mesh root', sha256: authority.roots[0]!.fingerprint256 }],
     issuer: { issued_by_root: true },
     proxies: 1,
-    unmeshed: [{ namespace: 'shop', pod: 'web-b' }],
+    unmeshed: [{ namespace: 'shop', pod: 'web-b', workload: { kind: 'deployment', name: 'web' }, restart_helps: true }],
     troubles: ['pods cannot be followed: forbidden'],
   });
   expect(Date.parse(body.webhook.not_after)).toBeGreaterThan(Date.now());

@@ -58,6 +58,37 @@ test('where none is ready, endpoints that end and still serve are used', () => {
   expect(ips()).toEqual(['10.244.0.3:8080']);
 });
 
+test('pods are used on while their nodes, and not they themselves, are why most of a service is not ready', () => {
+  const { kube, ips } = shop();
+  const unready = { ready: false, serving: false, terminating: false };
+  const condition = (type: string, holds: boolean) => ({ type, status: holds ? 'True' : 'False' });
+  const put = (name: string, ip: string, containersReady: boolean, spec: object = {}, more: object[] = []) => {
+    const one = pod(name, ip);
+    const conditions = [condition('Ready', false), condition('ContainersReady', containersReady), ...more];
+    kube.put(resources.pods, { ...one, spec: { ...one.spec, ...spec }, status: { ...one.status, conditions } });
+  };
+  kube.put(
+    resources.endpointSlices,
+    slice([
+      ['10.244.0.2', unready],
+      ['10.244.0.3', unready],
+    ]),
+  );
+  put('web-a', '10.244.0.2', true);
+  put('web-b', '10.244.0.3', true);
+  expect(ips()).toEqual(['10.244.0.2:8080', '10.244.0.3:8080']);
+  // One that its kubelet says is not ready.
+  put('web-b', '10.244.0.3', false);
+  expect(ips()).toEqual(['10.244.0.2:8080']);
+  put('web-b', '10.244.0.3', true, { readinessGates: [{ conditionType: 'balanced' }] });
+  expect(ips()).toEqual(['10.244.0.2:8080']);
+  put('web-b', '10.244.0.3', true, { readinessGates: [{ conditionType: 'balanced' }] }, [condition('balanced', true)]);
+  expect(ips()).toEqual(['10.244.0.2:8080', '10.244.0.3:8080']);
+  // One node of two that is silent is believed to be gone.
+  kube.put(resources.endpointSlices, slice([['10.244.0.2', unready], ['10.244.0.3']]));
+  expect(ips()).toEqual(['10.244.0.3:8080']);
+});
+
 test('appProtocol and opaque-ports declare what a port speaks', () => {
   const { kube, find } = shop();
   const protocols = () => [find('10.96.0.7:80').protocol, find('10.244.0.2:8080').protocol];

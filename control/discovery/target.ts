@@ -96,31 +96,57 @@ function targetPort(port: Json, pod: KubeObject): number | undefined {
   return containers.flatMap((one) => one.ports ?? []).find((one: Json) => one.name === target)?.containerPort;
 }
 
+/** How an endpoint may be used: `leaving` ends and still serves, `doubted` is not ready by its node's silence alone. */
+type Standing = 'ready' | 'leaving' | 'doubted';
+
+function standingOf(conditions: Json, pod: KubeObject | undefined): Standing | undefined {
+  if (conditions?.ready !== false) return 'ready';
+  if (conditions.terminating) return conditions.serving ? 'leaving' : undefined;
+  return isDoubted(pod) ? 'doubted' : undefined;
+}
+
+/**
+ * The node controller denies `Ready` of all pods of a silent node, and the kubelet's last word on their containers,
+ * `ContainersReady`, stays as it was. After an outage of the API server this befalls every pod of the cluster.
+ */
+function isDoubted(pod: KubeObject | undefined): boolean {
+  const conditions: Json[] = pod?.status?.conditions ?? [];
+  const gates: Json[] = pod?.spec.readinessGates ?? [];
+  const holds = (type: string): boolean => conditions.some((one) => one.type === type && one.status === 'True');
+  return holds('ContainersReady') && gates.every((gate) => holds(gate.conditionType));
+}
+
+/**
+ * Where most of a service is doubted at once, the node controller errs rather than the pods, and the proxies find out by
+ * themselves which are gone. Pods that end but still serve are better than none (as kube-proxy does it).
+ */
+function chosen({ ready, leaving, doubted }: Record<Standing, Endpoint[]>): Endpoint[] {
+  if (doubted.length > ready.length) return [...ready, ...doubted];
+  return ready.length > 0 ? ready : leaving;
+}
+
 export function findTarget(cluster: Cluster, address: Address, trustDomain: string): Found {
   const { ip, port } = parseAddress(address) ?? { ip: '', port: 0 };
   const service = cluster.serviceAt(ip);
   const servicePort = service?.spec.ports?.find((one: Json) => one.port === port && (one.protocol ?? 'TCP') === 'TCP');
   if (service && servicePort) {
     const { namespace, name } = service.metadata as { namespace: string; name: string };
-    const ready: Endpoint[] = [];
-    const leaving: Endpoint[] = [];
+    const found: Record<Standing, Endpoint[]> = { ready: [], leaving: [], doubted: [] };
     let opaque = portListed(opaquePorts(service), port);
     for (const slice of cluster.slicesOf(namespace, name)) {
       const number = slice.ports?.find((one: Json) => (one.name ?? '') === (servicePort.name ?? ''))?.port;
       if (!number || slice.addressType === 'FQDN') continue;
       for (const one of slice.endpoints ?? []) {
-        // Pods that end but still serve are better than none (as kube-proxy does it).
-        const fallback = one.conditions?.serving === true && one.conditions.terminating === true;
-        const usable = one.conditions?.ready !== false || service.spec.publishNotReadyAddresses === true;
-        if (!usable && !fallback) continue;
         for (const endpointIp of one.addresses as string[]) {
           const pod = cluster.podAt(endpointIp);
+          const standing = service.spec.publishNotReadyAddresses === true ? 'ready' : standingOf(one.conditions, pod);
+          if (!standing) continue;
           if (portListed(opaquePorts(pod), number)) opaque = true;
-          (usable ? ready : leaving).push(endpointAt(formatAddress(endpointIp, number), pod, trustDomain));
+          found[standing].push(endpointAt(formatAddress(endpointIp, number), pod, trustDomain));
         }
       }
     }
-    const endpoints = ready.length > 0 ? ready : leaving;
+    const endpoints = chosen(found);
     const unique = [...new Map(endpoints.map((endpoint) => [endpoint.address, endpoint])).values()].sort((a, b) =>
       a.address < b.address ? -1 : 1,
     );

@@ -214,10 +214,12 @@ test('a pod that can have no proxy is told why', async () => {
   const { kube, cluster } = await shop();
   const meshless = pod('istio', '10.244.0.8', { meshed: false });
   kube.put(resources.pods, { ...meshless, spec: { ...meshless.spec, containers: [{ name: 'istio-proxy' }] } });
-  expect(unmeshedPods(cluster).map(({ pod: name, reason }) => `${name}: ${reason}`)).toEqual([
+  const found = unmeshedPods(cluster);
+  expect(found.map(({ pod: name, reason }) => `${name}: ${reason}`)).toEqual([
     'web-b: namespace shop asks for a proxy, and the pod has none: restart it',
     'istio: namespace shop asks for a proxy that it cannot have: container istio-proxy is a sidecar of Istio',
   ]);
+  expect(found.map((one) => one.restart_helps)).toEqual([true, false]);
 });
 
 test('a pod that should be meshed and is not gets one warning', async () => {

@@ -3,12 +3,13 @@ import { obstacle } from '../../inject/index.ts';
 import { type KubeClient, KubeError } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
+import type { UnmeshedPod } from '../../protocol/api.ts';
 import { controlName, injectAnnotation } from '../../protocol/names.ts';
-import { type Cluster, isMeshed } from '../cluster/index.ts';
+import { type Cluster, isMeshed, workloadOf } from '../cluster/index.ts';
 import type { Log } from '../log.ts';
 
-export function unmeshedPods(cluster: Cluster): { namespace: string; pod: string; reason: string }[] {
-  const found: { namespace: string; pod: string; reason: string }[] = [];
+export function unmeshedPods(cluster: Cluster): UnmeshedPod[] {
+  const found: UnmeshedPod[] = [];
   for (const pod of cluster.pods.list()) {
     if (isMeshed(pod) || pod.metadata.deletionTimestamp || pod.spec.hostNetwork || !runs(pod)) continue;
     const namespace = pod.metadata.namespace!;
@@ -19,7 +20,7 @@ export function unmeshedPods(cluster: Cluster): { namespace: string; pod: string
     // A host network was decided on; everything else that keeps a proxy out is worth knowing.
     const why = obstacle({ metadata: pod.metadata as never, spec: pod.spec });
     const reason = why ? `${asks} that it cannot have: ${why.reason}` : `${asks}, and the pod has none: restart it`;
-    found.push({ namespace, pod: pod.metadata.name!, reason });
+    found.push({ namespace, pod: pod.metadata.name!, workload: workloadOf(pod), reason, restart_helps: !why });
   }
   return found;
 }

@@ -93,6 +93,8 @@ function serve(handler: Handler): void {
         answer = { status: 502, body: { error: (error as Error).message } };
       }
       const text = `${JSON.stringify(answer.body)}\n`;
+      // Node leaves connections open that were in use when it was told to close.
+      if (!server.listening) response.setHeader('connection', 'close');
       response.writeHead(answer.status, {
         'content-type': 'application/json',
         'content-length': Buffer.byteLength(text),

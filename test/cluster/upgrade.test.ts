@@ -9,11 +9,14 @@ import {
   proxyVersionAnnotation,
 } from '../../protocol/names.ts';
 import { deployment, isMeshed, script, TestCluster } from '../support/cluster.ts';
+import { ClusterLoad } from '../support/cluster-load.ts';
 import { isReady, until } from '../support/mesh.ts';
 
 const namespace = 'mesh-test-upgrade';
 const { version } = packageJson;
 const old = '0.0.9';
+const rate = 300;
+const url = 'http://server:8080/';
 
 /** Answers 200, or 500 where the flag said so when it started. */
 const server = `
@@ -23,18 +26,8 @@ const broken = readFileSync('/etc/flag/broken', 'utf8') === 'yes';
 const server = createServer((request, response) => response.writeHead(broken ? 500 : 200).end()).listen(8080);
 process.once('SIGTERM', () => { server.close(() => process.exit(0)); server.closeIdleConnections(); });`;
 
-/** Asks thirty times a second, and tells how often and how many failed. */
-const load = `
-let [asked, failed] = [0, 0];
-const failure = () => { failed++; };
-setInterval(() => {
-  asked++;
-  fetch('http://server:8080').then(async (response) => { await response.text(); if (!response.ok) failure(); }, failure);
-}, 33);
-setInterval(() => console.log(JSON.stringify({ asked, failed })), 500);
-process.once('SIGTERM', () => process.exit(0));`;
-
 let cluster: TestCluster;
+let load: ClusterLoad;
 beforeAll(async () => {
   cluster = await TestCluster.connect();
   await cluster.install('--control-env', 'MESH_CONTROL_LOG_LEVEL=debug');
@@ -50,8 +43,7 @@ beforeAll(async () => {
   };
   await cluster.apply(...deployment(namespace, 'server', { ...pod, terminationGracePeriodSeconds: 10 }, 8080, 2));
   expect((await cluster.ready(namespace, 'server', 2)).every(isMeshed)).toBe(true);
-  await cluster.apply(...deployment(namespace, 'load', { containers: [script('main', load)] }));
-  await cluster.ready(namespace, 'load');
+  load = await ClusterLoad.start(cluster, namespace);
 });
 afterAll(async () => {
   await cluster.run(['uninstall', '--yes', '--force']);
@@ -65,11 +57,6 @@ function flag(broken: string): Promise<void> {
     metadata: { name: 'flag', namespace },
     data: { broken },
   });
-}
-
-async function counted(): Promise<{ asked: number; failed: number }> {
-  const [pod] = await cluster.ready(namespace, 'load');
-  return JSON.parse((await cluster.log(namespace, pod!.metadata.name!, 'main')).trim().split('\n').at(-1)!);
 }
 
 /** Makes the control plane, or the pods of an app, look as an older version left them. */
@@ -101,46 +88,45 @@ describe('an upgrade', () => {
       },
       60,
     );
-    await until('there is traffic', async () => (await counted()).asked > 60);
-    const [before, identity] = [await counted(), await root()];
-    const output = await cluster.mesh(['upgrade']);
+    const identity = await root();
+    let output = '';
+    await load.unnoticed(url, rate, async () => {
+      output = await cluster.mesh(['upgrade']);
+    });
     expect(output).toContain(`the control plane runs ${version}, before ${old}`);
     expect(output).toContain(`deployment/server in namespace ${namespace}: 2 pods have another version of the proxy`);
     expect(output).not.toContain('deployment/load');
     expect(await root()).toBe(identity);
     const { spec } = await control();
     expect(spec.template.spec.containers[0].env).toContainEqual({ name: 'MESH_CONTROL_LOG_LEVEL', value: 'debug' });
-    const after = await until('more traffic', async () => {
-      const now = await counted();
-      return now.asked > before.asked + 100 && now;
-    });
-    expect(after.failed).toBe(before.failed);
   });
 
   it('restarts workloads with old proxies when asked to, and says when none is left', async () => {
     const before = await cluster.pods(namespace, 'app=server');
-    const { failed } = await counted();
-    expect(await cluster.mesh(['upgrade', '--restart-workloads'])).toContain('every proxy has this version');
+    await load.unnoticed(url, rate, async () => {
+      expect(await cluster.mesh(['upgrade', '--restart-workloads'])).toContain('every proxy has this version');
+    });
     const after = await cluster.ready(namespace, 'server', 2);
     const names = new Set(before.map((pod) => pod.metadata.name));
     expect(after.filter((pod) => names.has(pod.metadata.name))).toHaveLength(0);
     for (const pod of after) expect(pod.metadata.annotations![proxyVersionAnnotation]).toBe(version);
-    expect((await counted()).failed).toBe(failed);
   });
 
   it('stops restarting where a success rate drops', async () => {
     await flag('yes');
     await age('server');
-    await until('ten seconds of success', async () => {
-      const { items } = JSON.parse(
-        await cluster.mesh(['stat', 'deploy/server', '-n', namespace, '-t', '10s', '-o', 'json']),
-      );
-      return items[0]?.success === 1;
+    await load.during(url, rate, async () => {
+      await until('ten seconds of success', async () => {
+        const { items } = JSON.parse(
+          await cluster.mesh(['stat', 'deploy/server', '-n', namespace, '-t', '10s', '-o', 'json']),
+        );
+        return items[0]?.success === 1;
+      });
+      const { exitCode, stderr } = await cluster.run(['upgrade', '--restart-workloads']);
+      expect(exitCode).toBe(1);
+      expect(stderr).toContain('errors#restart-stopped');
+      expect(stderr).toMatch(/deployment\/server in namespace mesh-test-upgrade fell from 100\.00% to/);
     });
-    const { exitCode, stderr } = await cluster.run(['upgrade', '--restart-workloads']);
-    expect(exitCode).toBe(1);
-    expect(stderr).toContain('errors#restart-stopped');
-    expect(stderr).toMatch(/deployment\/server in namespace mesh-test-upgrade fell from 100\.00% to/);
   });
 
   it('says that there is nothing to upgrade where the mesh is not installed', async () => {

@@ -149,7 +149,12 @@ export class TestCluster {
 
   /** What one replica of the control plane answers. */
   async ask<T>(pod: string, path: string): Promise<T> {
-    const socket = await this.client.portForward(controlNamespace, pod, apiPort);
+    return JSON.parse(await this.get(controlNamespace, pod, apiPort, path)) as T;
+  }
+
+  /** What a pod answers on its loopback address. */
+  async get(namespace: string, pod: string, port: number, path: string): Promise<string> {
+    const socket = await this.client.portForward(namespace, pod, port);
     try {
       const call = request({
         path,
@@ -158,7 +163,7 @@ export class TestCluster {
       });
       call.end();
       const [response] = await once(call, 'response');
-      return JSON.parse(await text(response)) as T;
+      return await text(response);
     } finally {
       socket.destroy();
     }

@@ -11,19 +11,23 @@ interface Deployment extends KubeObject {
   status: { replicas?: number; readyReplicas?: number };
 }
 
-/** 0 kills the control plane without grace and keeps it away; 1 lets it come back. */
-export async function scaleControl(mesh: TestMesh, replicas: 0 | 1): Promise<void> {
+/** 0 kills the control plane without grace and keeps it away; more lets it come back. */
+export async function scaleControl(mesh: Pick<TestMesh, 'client'>, replicas: number): Promise<void> {
   await mesh.client.patch(resources.deployments, controlName, controlNamespace, { spec: { replicas } });
   const labelSelector = `app.kubernetes.io/name=${controlName}`;
   if (replicas === 0) {
     for (const pod of await mesh.client.list(resources.pods, { namespace: controlNamespace, labelSelector }))
       await mesh.client.delete(resources.pods, pod.metadata.name!, controlNamespace, { gracePeriodSeconds: 0 });
   }
-  await until(`${replicas} control planes`, async () => {
-    const pods = await mesh.client.list(resources.pods, { namespace: controlNamespace, labelSelector });
-    const { status } = await mesh.client.get<Deployment>(resources.deployments, controlName, controlNamespace);
-    return pods.length === replicas && (status.readyReplicas ?? 0) === replicas;
-  });
+  await until(
+    `${replicas} control planes`,
+    async () => {
+      const pods = await mesh.client.list(resources.pods, { namespace: controlNamespace, labelSelector });
+      const { status } = await mesh.client.get<Deployment>(resources.deployments, controlName, controlNamespace);
+      return pods.length === replicas && (status.readyReplicas ?? 0) === replicas;
+    },
+    60,
+  );
 }
 
 /** Kills the daemon of the local mesh; resolves when its successor's API answers. */

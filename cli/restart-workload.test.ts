@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { hasFallen } from './old-proxies.ts';
+import { hasFallen } from './restart-workload.ts';
 
 test('a fall of more than two points is one where all was well', () => {
   expect(hasFallen({ success: 1, requests: 100 }, { success: 0.97, requests: 100 })).toBe(true);
