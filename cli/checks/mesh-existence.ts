@@ -1,7 +1,7 @@
 /** Category `mesh-existence`: every object of an install is there, and none of its pods fails. */
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { controlName, controlNamespace, identitySecret, webhookName } from '../../protocol/names.ts';
+import { cniName, controlName, controlNamespace, identitySecret, webhookName } from '../../protocol/names.ts';
 import { controlPods } from '../control-pods.ts';
 import { podTrouble } from '../pod-trouble.ts';
 import { everyObject } from '../remove-mesh.ts';
@@ -10,7 +10,8 @@ import { type Category, type Check, type CheckContext, CheckError, need } from '
 const again = 'Run `mesh install` again; it puts back what is missing.';
 
 function objectsOf(kinds: RegExp): KubeObject[] {
-  return everyObject().filter(({ kind }) => kinds.test(kind));
+  // The objects of the CNI plugin have checks of their own.
+  return everyObject().filter(({ kind, metadata }) => kinds.test(kind) && metadata.name !== cniName);
 }
 
 async function allThere(context: CheckContext, objects: KubeObject[]): Promise<undefined> {
