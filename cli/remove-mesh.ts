@@ -54,9 +54,8 @@ export async function removeMesh(
   }
   status.done(`Removed ${objects} from "${kube.name}"`);
   const deadline = performance.now() + waitMs;
-  const spaces = found.flatMap(({ type, object }) => (type.kind === 'Namespace' ? [object.metadata.name!] : []));
   // The pods of the CNI plugin take it off their nodes before they end.
-  for (const name of new Set([...spaces, controlNamespace])) {
+  for (const name of new Set([...namespacesIn(found), controlNamespace])) {
     await status.start(`Waiting until namespace ${name} is gone`);
     await waitUntilGone(kube, name, { deadline, waitMs, signal, waiting: (on) => status.waiting(on) });
     status.done(`Namespace ${name} is gone`);
@@ -64,7 +63,10 @@ export async function removeMesh(
   await removeTrustBundles(kube, status);
 }
 
-interface Wait {
+const namespacesIn = (found: readonly Found[]): string[] =>
+  found.flatMap(({ type, object }) => (type.kind === 'Namespace' ? [object.metadata.name!] : []));
+
+export interface Wait {
   /** On the clock of `performance`. */
   deadline: number;
   waitMs: number;
@@ -118,10 +120,11 @@ export async function stale(kube: KubeClient, wanted: readonly KubeObject[]): Pr
   return (await installed(kube)).filter(({ object }) => !kept.has(objectTitle(object)));
 }
 
-/** Deletes what is stale, and says what that was. */
-export async function prune(kube: KubeClient, wanted: readonly KubeObject[]): Promise<KubeObject[]> {
+/** Deletes what is stale, waits until its namespaces are gone, and says what that was. */
+export async function prune(kube: KubeClient, wanted: readonly KubeObject[], wait: Wait): Promise<KubeObject[]> {
   const found = await stale(kube, wanted);
   for (const one of found) await removeFound(kube, one);
+  for (const name of namespacesIn(found)) await waitUntilGone(kube, name, wait);
   return found.map(({ object }) => object);
 }
 

@@ -5,29 +5,13 @@ import { cniName, controlName, controlNamespace, identitySecret, webhookName } f
 import { controlPods } from '../control-pods.ts';
 import { podTrouble } from '../pod-trouble.ts';
 import { everyObject } from '../remove-mesh.ts';
-import { type Category, type Check, type CheckContext, CheckError, need } from './check.ts';
+import { allThere, type Category, type Check, CheckError, need } from './check.ts';
 
 const again = 'Run `mesh install` again; it puts back what is missing.';
 
 function objectsOf(kinds: RegExp): KubeObject[] {
   // The objects of the CNI plugin have checks of their own.
   return everyObject().filter(({ kind, metadata }) => kinds.test(kind) && metadata.name !== cniName);
-}
-
-async function allThere(context: CheckContext, objects: KubeObject[]): Promise<undefined> {
-  const kube = await context.kube();
-  const found = await Promise.all(
-    objects.map(async ({ apiVersion, kind, metadata }) => {
-      const type = await kube.resolve(apiVersion, kind);
-      return type && kube.find(type, metadata.name!, metadata.namespace);
-    }),
-  );
-  const missing = objects.filter((_, index) => !found[index]);
-  need(
-    missing.length === 0,
-    `missing: ${missing.map((object) => `${object.kind.toLowerCase()}/${object.metadata.name}`).join(', ')}`,
-  );
-  return undefined;
 }
 
 const exists = (id: string, description: string, kinds: RegExp): Check => ({

@@ -125,7 +125,7 @@ async function install(flags: Flags, context: Context): Promise<void> {
     await status.start('Waiting for the injector to answer the API server');
     await waitForInjector(kube, wait, context.signal);
     status.done('The injector answers the API server');
-    changed += await removeStale(kube, objects, context);
+    changed += await removeStale(kube, objects, wait, status, context);
     if (changed === 0 && !takeDown) io.write(`mesh is already installed (${version}); nothing to change\n`);
     else io.write(`mesh ${version} is installed (${seconds(began)})\n`);
     io.hint('Next: mesh check');
@@ -173,10 +173,18 @@ async function waitForPlugin(kube: KubeClient, wait: number, status: Status, { s
 }
 
 /** How many objects went that an install with other options had made: last, when nothing depends on them any more. */
-async function removeStale(kube: KubeClient, objects: KubeObject[], { io }: Context): Promise<number> {
+async function removeStale(
+  kube: KubeClient,
+  objects: KubeObject[],
+  waitMs: number,
+  status: Status,
+  { io, signal }: Context,
+): Promise<number> {
   const { objectTitle } = await import('../objects.ts');
   const { prune } = await import('../remove-mesh.ts');
-  const gone = await prune(kube, objects);
+  const deadline = performance.now() + waitMs;
+  const waiting = (on: string): void => status.waiting(on);
+  const gone = await prune(kube, objects, { deadline, waitMs, signal, waiting });
   for (const object of gone) io.detail(`   ${objectTitle(object)} deleted`);
   return gone.length;
 }
