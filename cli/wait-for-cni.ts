@@ -29,7 +29,7 @@ export async function cniTrouble(kube: KubeClient, daemonSet: KubeObject): Promi
   const pods = await kube.list(resources.pods, { namespace: cniName });
   const [unready] = pods.filter((pod) => !isReadyPod(pod) && !pod.metadata.deletionTimestamp);
   const { ready, nodes } = coverage(daemonSet);
-  if (!unready) return { message: `${ready} of ${nodes} nodes have it` };
+  if (!unready) return { message: nodes === 0 ? 'it is on no node yet' : `${ready} of ${nodes} nodes have it` };
   const running = unready.status?.containerStatuses?.[0]?.state?.running !== undefined;
   const said = running ? await lastWords(kube, unready) : '';
   if (said === '') return podTrouble(kube, unready);
