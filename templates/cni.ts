@@ -89,7 +89,7 @@ function daemonSet(options: InstallOptions, cni: CniOptions, labels: Labels, sel
           priorityClassName: 'system-node-critical',
           tolerations: [{ operator: 'Exists' }],
           nodeSelector: { 'kubernetes.io/os': 'linux' },
-          terminationGracePeriodSeconds: 15,
+          terminationGracePeriodSeconds: 8,
           ...(options.imagePullSecrets.length > 0
             ? { imagePullSecrets: options.imagePullSecrets.map((name) => ({ name })) }
             : {}),

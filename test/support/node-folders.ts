@@ -11,6 +11,11 @@ export const cniFolders = {
 
 const namespace = 'mesh-test-node';
 
+/** A pod says what it has to say in its termination message. */
+const prelude = `import fs from 'node:fs';
+const tell = (value) => fs.writeFileSync('/dev/termination-log', JSON.stringify(value));
+`;
+
 export class NodeFolders {
   readonly node: string;
   readonly #cluster: TestCluster;
@@ -29,7 +34,7 @@ export class NodeFolders {
     return new NodeFolders(cluster, node!.metadata.name!);
   }
 
-  /** Runs a script on the node, with its folders at /bin-dir and /conf-dir; gives what it prints, as JSON. */
+  /** Runs a script on the node, with its folders at /bin-dir and /conf-dir; gives what it tells, at most 4 KB of JSON. */
   async run<T>(source: string): Promise<T> {
     const name = `run-${process.pid}-${++this.#count}`;
     const folders = { 'bin-dir': cniFolders.bin, 'conf-dir': cniFolders.conf };
@@ -40,40 +45,41 @@ export class NodeFolders {
       hostNetwork: true,
       tolerations: [{ operator: 'Exists' }],
       containers: [
-        script('main', `import fs from 'node:fs';\n${source}`, {
+        script('main', `${prelude}${source}`, {
           securityContext: { runAsUser: 0 },
+          terminationMessagePolicy: 'FallbackToLogsOnError',
           volumeMounts: Object.keys(folders).map((volume) => ({ name: volume, mountPath: `/${volume}` })),
         }),
       ],
       volumes: Object.entries(folders).map(([volume, path]) => ({ name: volume, hostPath: { path } })),
     };
     await this.#cluster.apply({ apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace }, spec });
-    await until(
+    return until(
       `the script ${name} has run`,
       async () => {
         const { status } = await this.#cluster.client.get(resources.pods, name, namespace);
-        if (status?.phase === 'Failed')
-          throw new Error(`the script failed: ${await this.#cluster.log(namespace, name, 'main')}`);
-        return status?.phase === 'Succeeded';
+        const message = status?.containerStatuses?.[0]?.state?.terminated?.message ?? '{}';
+        if (status?.phase === 'Failed') throw new Error(`the script failed: ${message}`);
+        return status?.phase === 'Succeeded' && { told: JSON.parse(message) as T };
       },
       60,
-    );
-    return JSON.parse((await this.#cluster.log(namespace, name, 'main')) || 'null') as T;
+    ).then(({ told }) => told);
   }
 
-  /** Every file of both folders: its mode and what is in it, shortened to a digest. */
-  snapshot(): Promise<Record<string, string>> {
+  /** What is in both folders, by one digest of names, modes and contents; what is of the mesh by name. */
+  snapshot(): Promise<{ digest: string; ofTheMesh: string[] }> {
     return this.run(`
 import { createHash } from 'node:crypto';
-const found = {};
+const hash = createHash('sha256');
+const ofTheMesh = [];
 for (const folder of ['/bin-dir', '/conf-dir'])
   for (const name of fs.readdirSync(folder, { recursive: true }).sort()) {
     const path = folder + '/' + name;
-    const { mode } = fs.statSync(path);
-    const digest = fs.statSync(path).isFile() ? createHash('sha256').update(fs.readFileSync(path)).digest('hex') : '';
-    found[path] = mode.toString(8) + ' ' + digest;
+    const stat = fs.statSync(path);
+    hash.update(path + ' ' + stat.mode.toString(8) + '\\n').update(stat.isFile() ? fs.readFileSync(path) : '');
+    if (/^[^/]*mesh/.test(name)) ofTheMesh.push(path);
   }
-console.log(JSON.stringify(found));`);
+tell({ digest: hash.digest('hex'), ofTheMesh });`);
   }
 
   close(): Promise<void> {
