@@ -5,7 +5,7 @@ const part = (name, allowed, comment) => ({
   severity: 'error',
   from: { path: `^${name}/`, pathNot: '\\.test\\.ts$' },
   to: {
-    path: '^(bin|cli|proxy|control|image|inject|protocol|kube|local|templates|web|bench|examples|test|scripts)/',
+    path: '^(bin|cli|cni|proxy|control|image|inject|protocol|kube|local|templates|web|bench|examples|test|scripts)/',
     pathNot: `^(${[name, ...allowed].join('|')})/`,
   },
 });
@@ -18,6 +18,7 @@ module.exports = {
     part('image', ['protocol'], 'packs what the build made'),
     part('kube', ['protocol'], 'the client knows nothing of the mesh'),
     part('templates', ['protocol', 'kube'], 'typed objects'),
+    part('cni', ['kube', 'protocol', 'proxy/net'], 'writes the rules that the init step writes'),
     part('control', ['kube', 'inject', 'protocol'], 'runs the same on every cluster'),
     part(
       'local',

@@ -10,10 +10,10 @@ import { renderWarning } from './render/error.ts';
 export async function editManifests(
   context: Context,
   args: readonly string[],
-  options: { mode: 'inject' | 'uninject' | 'annotate'; image?: string; trustDomain?: string },
+  options: { mode: 'inject' | 'uninject' | 'annotate'; image?: string; trustDomain?: string; cni?: boolean },
 ): Promise<void> {
   const { io, globals } = context;
-  const { image = `${imageRepository}:${version}`, trustDomain = defaultTrustDomain } = options;
+  const { image = `${imageRepository}:${version}`, trustDomain = defaultTrustDomain, cni = false } = options;
   if (!isTrustDomain(trustDomain))
     throw new UsageError(
       `--trust-domain "${trustDomain}" is not a trust domain`,
@@ -37,6 +37,7 @@ export async function editManifests(
         version,
         image,
         trustDomain,
+        cni,
         namespaces,
         ...(globals.namespace === undefined ? {} : { defaultNamespace: globals.namespace }),
       });

@@ -82,6 +82,7 @@ const cases: Partial<Record<ErrorCode, Case>> = {
     args: stat,
   },
   'control-timeout': { args: () => ['install', '--wait', '0'] },
+  'cni-timeout': { args: () => ['install', '--cni', '--wait', '0'] },
   'bad-query': {
     prepare: () => [
       installed(),

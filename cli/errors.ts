@@ -49,6 +49,7 @@ export const errorTable = {
   'control-unreachable': { exit: unreachable, fix: readErrors },
   'control-refused': { exit: failure, fix: 'Compare the versions with `mesh version`.' },
   'control-timeout': { exit: timeout, fix: 'Run `mesh check`, or wait longer with --wait 10m.' },
+  'cni-timeout': { exit: timeout, fix: 'Run `mesh check`, or wait longer with --wait 10m.' },
   'bad-query': { exit: failure, fix: 'Compare the versions with `mesh version`.' },
   'checks-failed': { exit: checksFailed, fix: 'Do what each failed check says.' },
   // What takes long.

@@ -104,6 +104,15 @@ describe('inject', () => {
     expect([code, err.split('\n')[0]]).toEqual([0, 'pod/web skipped: mesh.dev/inject is disabled']);
   });
 
+  it('with --cni leaves the rules to the CNI plugin', async () => {
+    const { code, out } = await mesh(['inject', '--cni', '-'], pod('web'));
+    expect(code).toBe(0);
+    expect(out).toContain('"mesh.dev/redirect":"cni"');
+    expect(out).toContain('mesh-validate');
+    expect(out).not.toMatch(/mesh-init|NET_ADMIN/);
+    expect((await mesh(['uninject', '-'], out)).out).toBe(pod('web'));
+  });
+
   it('with --annotation-only leaves the proxy to the cluster', async () => {
     const { code, out } = await mesh(['inject', '--annotation-only', '-'], pod('web'));
     expect(code).toBe(0);

@@ -5,6 +5,7 @@ import { resources } from '../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../kube/types.ts';
 import { controlNamespace, defaultTrustDomain, trustBundleConfigMap } from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
+import { defaultCni } from '../templates/cni.ts';
 import { renderInstall } from '../templates/index.ts';
 import type { Context } from './context.ts';
 import { counted } from './counted.ts';
@@ -21,7 +22,7 @@ export interface Found {
 /** Everything an install may make, whatever its options are. */
 export function everyObject(): KubeObject[] {
   const options = { image: '', version, namespace: controlNamespace, trustDomain: defaultTrustDomain };
-  return renderInstall({ ...options, ha: true, imagePullSecrets: [], controlEnv: {} });
+  return renderInstall({ ...options, ha: true, cni: defaultCni, imagePullSecrets: [], controlEnv: {} });
 }
 
 /** What is there of an install, in the order to delete it. */
@@ -52,23 +53,45 @@ export async function removeMesh(
     io.detail(`   ${objectTitle(one.object)} deleted`);
   }
   status.done(`Removed ${objects} from "${kube.name}"`);
-  await status.start(`Waiting until namespace ${controlNamespace} is gone`);
   const deadline = performance.now() + waitMs;
+  // The pods of the CNI plugin take it off their nodes before they end.
+  for (const name of new Set([...namespacesIn(found), controlNamespace])) {
+    await status.start(`Waiting until namespace ${name} is gone`);
+    await waitUntilGone(kube, name, { deadline, waitMs, signal, waiting: (on) => status.waiting(on) });
+    status.done(`Namespace ${name} is gone`);
+  }
+  await removeTrustBundles(kube, status);
+}
+
+const namespacesIn = (found: readonly Found[]): string[] =>
+  found.flatMap(({ type, object }) => (type.kind === 'Namespace' ? [object.metadata.name!] : []));
+
+export interface Wait {
+  /** On the clock of `performance`. */
+  deadline: number;
+  waitMs: number;
+  signal: AbortSignal;
+  waiting: (on: string) => void;
+}
+
+async function waitUntilGone(
+  kube: KubeClient,
+  name: string,
+  { deadline, waitMs, signal, waiting }: Wait,
+): Promise<void> {
   for (;;) {
-    const namespace = await kube.find(resources.namespaces, controlNamespace);
-    if (!namespace) break;
+    const namespace = await kube.find(resources.namespaces, name);
+    if (!namespace) return;
     const on = remaining(namespace);
     if (performance.now() > deadline) {
       throw new CliError({
         code: 'uninstall-timeout',
-        message: `Namespace ${controlNamespace} is still being deleted after ${formatDuration(waitMs)} (--wait)${on === undefined ? '' : `: ${on}`}`,
+        message: `Namespace ${name} is still being deleted after ${formatDuration(waitMs)} (--wait)${on === undefined ? '' : `: ${on}`}`,
       });
     }
-    if (on !== undefined) status.waiting(on);
+    if (on !== undefined) waiting(on);
     await delay(200, undefined, { signal });
   }
-  status.done(`Namespace ${controlNamespace} is gone`);
-  await removeTrustBundles(kube, status);
 }
 
 /** The control plane keeps one in every namespace; gone itself, it cannot put them back. */
@@ -97,10 +120,11 @@ export async function stale(kube: KubeClient, wanted: readonly KubeObject[]): Pr
   return (await installed(kube)).filter(({ object }) => !kept.has(objectTitle(object)));
 }
 
-/** Deletes what is stale, and says what that was. */
-export async function prune(kube: KubeClient, wanted: readonly KubeObject[]): Promise<KubeObject[]> {
+/** Deletes what is stale, waits until its namespaces are gone, and says what that was. */
+export async function prune(kube: KubeClient, wanted: readonly KubeObject[], wait: Wait): Promise<KubeObject[]> {
   const found = await stale(kube, wanted);
   for (const one of found) await removeFound(kube, one);
+  for (const name of namespacesIn(found)) await waitUntilGone(kube, name, wait);
   return found.map(({ object }) => object);
 }
 

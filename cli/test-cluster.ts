@@ -9,9 +9,16 @@ import { resources } from '../kube/resources.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { ApiServer } from '../local/api/server.ts';
 import type { Objects } from '../local/objects.ts';
-import { controlName, controlNamespace, defaultTrustDomain, proxyContainer, webhookName } from '../protocol/names.ts';
+import {
+  cniName,
+  controlName,
+  controlNamespace,
+  defaultTrustDomain,
+  proxyContainer,
+  webhookName,
+} from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
-import { renderInstall } from '../templates/index.ts';
+import { type CniOptions, renderInstall } from '../templates/index.ts';
 import type { Context } from './context.ts';
 
 /** What the control plane answers to a path without its query. */
@@ -103,6 +110,10 @@ export class TestCluster {
         return;
       queueMicrotask(() => void this.rolledOut());
     });
+    this.objects.watch(resources.daemonSets, ({ type, object: { metadata, status } }) => {
+      if (type === 'DELETED' || status?.observedGeneration === metadata.generation) return;
+      queueMicrotask(() => void this.onEveryNode());
+    });
     this.objects.watch(resources.namespaces, ({ type, object }) => {
       if (type === 'DELETED' || !object.metadata.deletionTimestamp) return;
       queueMicrotask(() => void this.objects.remove(resources.namespaces, object.metadata.name!));
@@ -110,10 +121,11 @@ export class TestCluster {
   }
 
   /** Everything an install makes, as it is when all is well. */
-  async install(): Promise<void> {
+  async install(cni?: CniOptions): Promise<void> {
     const objects = renderInstall({
       ...{ image: `mesh.dev/mesh:${version}`, version, namespace: controlNamespace },
       ...{ trustDomain: defaultTrustDomain, ha: false, imagePullSecrets: [], controlEnv: {} },
+      ...(cni ? { cni } : {}),
     });
     const secret = {
       apiVersion: 'v1',
@@ -122,10 +134,19 @@ export class TestCluster {
     };
     await this.create(...objects, secret, controlPod(true));
     await this.rolledOut();
+    if (cni) await this.onEveryNode();
     const webhook = this.objects.get(resources.mutatingWebhooks, webhookName)!;
     const [first] = webhook.webhooks;
     const clientConfig = { ...first.clientConfig, caBundle: Buffer.from('ca').toString('base64') };
     await this.objects.update(resources.mutatingWebhooks, { ...webhook, webhooks: [{ ...first, clientConfig }] });
+  }
+
+  /** The DaemonSet of the CNI plugin as its controller leaves it, with two nodes. */
+  onEveryNode(ready = 2): Promise<unknown> {
+    return this.objects.updateStatus(resources.daemonSets, cniName, cniName, (_, { metadata }) => {
+      const counts = { desiredNumberScheduled: 2, updatedNumberScheduled: 2, numberReady: ready };
+      return { observedGeneration: metadata.generation, ...counts };
+    });
   }
 
   /** A Deployment as its controller leaves it; the control plane's unless another is named. */

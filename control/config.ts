@@ -11,6 +11,8 @@ export interface Config {
   logLevel: LogLevel;
   /** Image that the webhook injects. */
   image: string;
+  /** Whether the CNI plugin writes the redirect rules of the pods that the webhook injects. */
+  cni: boolean;
   /** Milliseconds. */
   certificateLifetime: number;
   issuerLifetime: number;
@@ -22,6 +24,7 @@ export const controlVariables = {
   TRUST_DOMAIN: { about: 'Trust domain of every identity.', default: defaultTrustDomain },
   NAMESPACE: { about: 'Namespace of the control plane.', default: controlNamespace },
   IMAGE: { about: 'Image that the webhook injects.', default: `${imageRepository}:<version>` },
+  CNI: { about: 'true where the CNI plugin writes the redirect rules of injected pods.', default: 'false' },
   LOG_LEVEL: { about: 'error, warn, info or debug.', default: 'info' },
   CERTIFICATE_LIFETIME: { about: 'How long the certificates of proxies last; at least 10s.', default: '24h' },
   ISSUER_LIFETIME: {
@@ -63,6 +66,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       !Object.hasOwn(controlVariables, name.slice(variablePrefix.length))
     )
       problems.push(`${name}: there is no such setting`);
+  check('CNI', ['true', 'false'].includes(text('CNI')), 'true or false');
   const logLevel = text('LOG_LEVEL');
   check('LOG_LEVEL', isLogLevel(logLevel), 'error, warn, info or debug');
   const trustDomain = text('TRUST_DOMAIN');
@@ -72,6 +76,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     namespace: text('NAMESPACE'),
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
     image: env.MESH_CONTROL_IMAGE || `${imageRepository}:${version}`,
+    cni: text('CNI') === 'true',
     certificateLifetime: duration('CERTIFICATE_LIFETIME'),
     issuerLifetime: duration('ISSUER_LIFETIME'),
     ports: {

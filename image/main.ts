@@ -31,7 +31,7 @@ const applicationUid = 65_534;
 const images = [
   {
     ...{ file: 'mesh-image', repository: imageRepository, title: 'mesh', uid: proxyUid },
-    scripts: ['control.js', 'init.js', 'proxy.js'],
+    scripts: ['cni.js', 'cni-agent.js', 'control.js', 'init.js', 'proxy.js', 'validate.js'],
   },
   {
     ...{ file: 'shop-image', repository: exampleRepository, title: 'mesh example shop', uid: applicationUid },

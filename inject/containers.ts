@@ -7,8 +7,17 @@ import {
   proxyContainer,
   tokenAudience,
   trustBundleConfigMap,
+  validateContainer,
 } from '../protocol/names.ts';
-import { adminPort, discoveryPort, hbonePort, identityPort, inboundPort, proxyUid } from '../protocol/ports.ts';
+import {
+  adminPort,
+  discoveryPort,
+  hbonePort,
+  identityPort,
+  inboundPort,
+  proxyUid,
+  validateUid,
+} from '../protocol/ports.ts';
 import type { SettingName } from './settings.ts';
 import type { InjectOptions, PodOwner, PodTemplate } from './types.ts';
 
@@ -18,7 +27,7 @@ type Plain = Record<string, unknown>;
 const tokenVolume = 'mesh-token';
 const trustVolume = 'mesh-trust';
 export const meshVolumes: readonly string[] = [tokenVolume, trustVolume];
-export const meshContainers: readonly string[] = [initContainer, proxyContainer];
+export const meshContainers: readonly string[] = [initContainer, validateContainer, proxyContainer];
 
 const node = [`${imageRoot}/node`, '--disable-warning=ExperimentalWarning'];
 
@@ -55,6 +64,34 @@ export function initStep(options: InjectOptions, settings: Settings): Plain {
       capabilities: { drop: ['ALL'], add: ['NET_ADMIN', 'NET_RAW'] },
       seccompProfile: { type: 'RuntimeDefault' },
     },
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+  };
+}
+
+/** What pod security level `restricted` asks of a container. */
+const unprivileged = (uid: number): Plain => ({
+  runAsUser: uid,
+  runAsGroup: uid,
+  runAsNonRoot: true,
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  capabilities: { drop: ['ALL'] },
+  seccompProfile: { type: 'RuntimeDefault' },
+});
+
+/** Where the CNI plugin writes the rules: ends well once they are there, and keeps the pod from starting without. */
+export function validateStep(options: InjectOptions, settings: Settings): Plain {
+  const outbound = settings['skip-outbound-ports'];
+  return {
+    name: validateContainer,
+    image: options.image,
+    command: [...node, `${imageRoot}/validate.js`],
+    env: [
+      fieldRef('MESH_VALIDATE_NODE_NAME', 'spec.nodeName'),
+      ...(outbound === undefined ? [] : [{ name: 'MESH_VALIDATE_SKIP_OUTBOUND_PORTS', value: outbound }]),
+    ],
+    resources: { requests: { cpu: '10m', memory: '32Mi' } },
+    securityContext: unprivileged(validateUid),
     terminationMessagePolicy: 'FallbackToLogsOnError',
   };
 }
@@ -112,15 +149,7 @@ export function proxySidecar(
         memory: settings['proxy-memory-request'] ?? '64Mi',
       },
     },
-    securityContext: {
-      runAsUser: proxyUid,
-      runAsGroup: proxyUid,
-      runAsNonRoot: true,
-      allowPrivilegeEscalation: false,
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ['ALL'] },
-      seccompProfile: { type: 'RuntimeDefault' },
-    },
+    securityContext: unprivileged(proxyUid),
     terminationMessagePolicy: 'FallbackToLogsOnError',
     volumeMounts: [
       { name: tokenVolume, mountPath: '/var/run/mesh/token', readOnly: true },

@@ -30,6 +30,15 @@ describe('a manifest edited in place', () => {
     expect(editManifest(once.text, { ...options, mode: 'uninject' }).text).toBe(source);
   });
 
+  test.each(Object.entries(manifests))('%s: the same with the CNI plugin', (_, source) => {
+    const cni = { ...options, cni: true };
+    const once = editManifest(source, { ...cni, mode: 'inject' });
+    expect(once.text).toContain('mesh-validate');
+    expect(once.text).not.toContain('mesh-init');
+    expect(editManifest(once.text, { ...cni, mode: 'inject' }).text).toBe(once.text);
+    expect(editManifest(once.text, { ...options, mode: 'uninject' }).text).toBe(source);
+  });
+
   test('host network fails with its reason', () => {
     const { text, reports } = editManifest(pod('  hostNetwork: true\n  containers:\n  - name: a\n'), {
       ...options,

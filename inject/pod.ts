@@ -6,15 +6,17 @@ import {
   meshedLabel,
   proxyContainer,
   proxyVersionAnnotation,
+  redirectAnnotation,
   workloadAnnotation,
 } from '../protocol/names.ts';
+import { formatRedirect } from '../protocol/redirect.ts';
 import type { InjectCode } from './codes.ts';
-import { initStep, meshContainers, meshVolumes, proxySidecar, volumes } from './containers.ts';
+import { initStep, meshContainers, meshVolumes, proxySidecar, validateStep, volumes } from './containers.ts';
 import { containersOf, obstacle, remarks } from './obstacles.ts';
 import { readSettings } from './settings.ts';
 import type { InjectOptions, InjectResult, PodOwner, PodTemplate } from './types.ts';
 
-const ownAnnotations = [proxyVersionAnnotation, workloadAnnotation, createdAnnotation];
+const ownAnnotations = [proxyVersionAnnotation, workloadAnnotation, redirectAnnotation, createdAnnotation];
 
 /** Adds the proxy to a pod; why not, where it cannot or should not. */
 export function injectPod(template: PodTemplate, owner: PodOwner, options: InjectOptions): InjectResult {
@@ -61,12 +63,13 @@ export function injectPod(template: PodTemplate, owner: PodOwner, options: Injec
           [workloadAnnotation]: `${owner.kind}/${owner.name}`,
           ...(created.length > 0 ? { [createdAnnotation]: created.join(',') } : {}),
           ...annotations,
+          ...(options.cni ? { [redirectAnnotation]: redirectOf(values) } : {}),
         },
       },
       spec: {
         ...spec,
         initContainers: [
-          initStep(options, values),
+          options.cni ? validateStep(options, values) : initStep(options, values),
           proxySidecar(template, owner, options, values),
           ...(spec.initContainers ?? []),
         ],
@@ -74,6 +77,11 @@ export function injectPod(template: PodTemplate, owner: PodOwner, options: Injec
       },
     },
   };
+}
+
+/** The settings in force, a namespace's among them, since the CNI plugin sees the pod alone. */
+function redirectOf(values: ReturnType<typeof readSettings>['values']): string {
+  return formatRedirect(values['skip-inbound-ports'], values['skip-outbound-ports']);
 }
 
 /** Which of `keys` the holder lacks (`labels`) or has without a value (`labels=null`). */

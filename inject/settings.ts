@@ -6,6 +6,7 @@ import {
   injectAnnotation,
   meshPrefix,
   proxyVersionAnnotation,
+  redirectAnnotation,
   workloadAnnotation,
 } from '../protocol/names.ts';
 
@@ -84,6 +85,7 @@ const serviceSettings: readonly string[] = ['opaque-ports'];
 const ownAnnotations: readonly string[] = [
   proxyVersionAnnotation,
   workloadAnnotation,
+  redirectAnnotation,
   createdAnnotation,
   annotatedAnnotation,
 ];

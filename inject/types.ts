@@ -29,6 +29,8 @@ export interface InjectOptions {
   /** Version written to the annotation. */
   version: string;
   trustDomain: string;
+  /** Whether the CNI plugin writes the redirect rules, in place of an init container that needs NET_ADMIN. */
+  cni?: boolean;
   /** Annotations of the namespace, defaults for the pod's; the webhook has them, the CLI only for namespaces in its input. */
   namespaceAnnotations?: Record<string, string>;
   /** True for `mesh inject` (asked for by name); false for the webhook (needs the annotation `enabled`). */

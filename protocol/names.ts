@@ -11,6 +11,8 @@ export const identitySecret = 'mesh-identity';
 export const issuerSecret = 'mesh-issuer';
 /** The webhook's configuration. */
 export const webhookName = 'mesh-injector';
+/** DaemonSet of the CNI plugin, its namespace, account and roles, and the plugin itself on each node. */
+export const cniName = 'mesh-cni';
 /** Audience of the projected token a proxy proves its service account with. */
 export const tokenAudience = 'mesh';
 export const defaultTrustDomain = 'cluster.local';
@@ -23,6 +25,7 @@ export const imageRoot = '/opt/mesh';
 
 /** Containers that injection adds. */
 export const initContainer = 'mesh-init';
+export const validateContainer = 'mesh-validate';
 export const proxyContainer = 'mesh-proxy';
 
 /** Prefix of the mesh's own annotations and labels. */
@@ -37,6 +40,8 @@ export const proxyVersionAnnotation = 'mesh.dev/proxy-version';
 export const workloadAnnotation = 'mesh.dev/workload';
 /** Written by injection: the fields it had to create (`labels`) or fill (`labels=null`), for `uninject` to put back. */
 export const createdAnnotation = 'mesh.dev/created';
+/** Written by injection where the CNI plugin is to write the redirect rules; see redirect.ts. */
+export const redirectAnnotation = 'mesh.dev/redirect';
 /** Written by `mesh inject --annotation-only`: that it was here, and the fields it had to create. */
 export const annotatedAnnotation = 'mesh.dev/annotated';
 /** Label on every pod with a proxy; value `enabled`. */

@@ -12,6 +12,8 @@ export const adminPort = 4191;
 export const proxyUid = 2102;
 /** The control plane's user. Not the proxy's: redirect rules tell the two apart. */
 export const controlUid = 2103;
+/** The user of `mesh-validate`: any but the proxy's, since its traffic must be redirected. */
+export const validateUid = 2104;
 
 /** Control plane, port of the Service `mesh-control` and of its pods. */
 export const identityPort = 8080;
@@ -24,3 +26,5 @@ export const apiPort = 8085;
 export const peerPort = 8087;
 /** `/ready`, `/live`, `/metrics` of the control plane. */
 export const controlAdminPort = 9990;
+/** `/ready` of the agent of the CNI plugin, on its node's loopback. */
+export const cniAdminPort = 9991;

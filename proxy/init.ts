@@ -1,6 +1,7 @@
 /** The init step of a pod: writes the redirect rules into the pod's network namespace, then exits. */
 import { spawnSync } from 'node:child_process';
-import { isPortRange, redirectRules } from './net/redirect-rules.ts';
+import { isPortRange } from './net/redirect-rules.ts';
+import { RulesError, writeRules } from './net/write-rules.ts';
 
 function fail(message: string, code = 1): never {
   process.stderr.write(`mesh-init: ${message}\n`);
@@ -15,29 +16,19 @@ function ports(variable: string): string[] {
   return given;
 }
 
-const skipInbound = ports('MESH_INIT_SKIP_INBOUND_PORTS');
-const skipOutbound = ports('MESH_INIT_SKIP_OUTBOUND_PORTS');
-const write = (listeningOnly: boolean) =>
-  spawnSync('nft', ['-f', '-'], {
-    input: redirectRules({ skipInbound, skipOutbound, listeningOnly }),
-    encoding: 'utf8',
-    env: { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
-  });
-const denied = (stderr: string) => /not permitted|permission/i.test(stderr);
-
-let result = write(true);
-if (!result.error && result.status !== 0 && !denied(result.stderr)) {
-  const first = result.stderr.trim();
-  result = write(false);
-  if (result.status === 0)
-    process.stderr.write(`mesh-init: TCP probes find the proxy's port open before the application's: ${first}\n`);
-}
-if (result.error) fail(`cannot run nft (${result.error.message}); the image or machine needs the package nftables`);
-if (result.status !== 0) {
-  fail(
-    denied(result.stderr)
-      ? 'not allowed to write nft rules; the container needs the capability NET_ADMIN'
-      : `nft refused the rules: ${result.stderr.trim()}`,
-  );
+const skipped = {
+  skipInbound: ports('MESH_INIT_SKIP_INBOUND_PORTS'),
+  skipOutbound: ports('MESH_INIT_SKIP_OUTBOUND_PORTS'),
+};
+const env = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` };
+try {
+  const early = writeRules((input) => spawnSync('nft', ['-f', '-'], { input, encoding: 'utf8', env }), skipped);
+  if (early !== undefined)
+    process.stderr.write(`mesh-init: TCP probes find the proxy's port open before the application's: ${early}\n`);
+} catch (error) {
+  if (!(error instanceof RulesError)) throw error;
+  const { why, message } = error;
+  if (why === 'denied') fail('not allowed to write nft rules; the container needs the capability NET_ADMIN');
+  fail(why === 'missing' ? `${message}; the image or machine needs the package nftables` : message);
 }
 process.stderr.write('mesh-init: redirect rules are in place\n');

@@ -1,4 +1,4 @@
-/** Bundles what ships into dist/: the CLI, the proxy, its init step, the control plane, the local mesh and the example. */
+/** Bundles what ships into dist/: the CLI, the proxy, its init and validate steps, the control plane, the CNI plugin, the local mesh and the example. */
 import { rm } from 'node:fs/promises';
 import { build } from 'esbuild';
 import packageJson from '../package.json' with { type: 'json' };
@@ -25,7 +25,10 @@ const common = {
 const entries: Record<string, string> = {
   proxy: 'proxy/main.ts',
   init: 'proxy/init.ts',
+  validate: 'proxy/validate.ts',
   control: 'control/main.ts',
+  cni: 'cni/main.ts',
+  'cni-agent': 'cni/agent-main.ts',
   daemon: 'local/daemon.ts',
   supervisor: 'local/supervisor.ts',
   images: 'local/images/main.ts',

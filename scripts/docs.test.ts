@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { variablePrefix as agentPrefix, agentVariables } from '../cni/agent-config.ts';
 import { createAdminServer } from '../control/admin.ts';
 import { variablePrefix as controlPrefix, controlVariables, readConfig } from '../control/config.ts';
 import { controlMetrics } from '../control/metrics.ts';
@@ -23,6 +24,7 @@ describe('docs/configuration.md', () => {
   test.each([
     ['The proxy', proxyPrefix, proxyVariables],
     ['The control plane', controlPrefix, controlVariables],
+    ['The agent of the CNI plugin', agentPrefix, agentVariables],
   ] as const)('lists exactly the variables of: %s', (heading, prefix, variables) => {
     const expected = Object.entries<{ about: string; default?: string }>(variables).map(([name, one]) => [
       `\`${prefix}${name}\``,
@@ -32,13 +34,14 @@ describe('docs/configuration.md', () => {
     expect(rows('configuration.md', heading)).toEqual(expected);
   });
 
-  test('lists exactly the variables of the init step and of the command line', () => {
+  test('lists exactly the variables of the init step, the validate step and the command line', () => {
     const used = (file: string, pattern: RegExp) => [...new Set(read(file).match(pattern))].sort();
     const listed = (heading: string) =>
       rows('configuration.md', heading)
         .map(([name]) => name!.replaceAll('`', ''))
         .sort();
     expect(listed('The init step')).toEqual(used('proxy/init.ts', /MESH_INIT_[A-Z_]+/g));
+    expect(listed('The validate step')).toEqual(used('proxy/validate.ts', /MESH_VALIDATE_[A-Z_]+/g));
     const topics = used('cli/help-topics.ts', /^ {2}[A-Z][A-Z_]+(?:, [A-Z_]+)*(?= )/gm);
     expect(listed('The command line')).toEqual(topics.flatMap((names) => names.trim().split(', ')).sort());
   });

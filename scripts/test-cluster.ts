@@ -4,7 +4,8 @@
  * its last argument), for example `kind load image-archive`; without it the images must be there. MESH_TEST_API_STOP and
  * MESH_TEST_API_START are commands that end the cluster's API server and start it again; without them what happens while
  * it is away is not tested. scripts/api-server.sh is both for a cluster of plain processes. Arguments go to vitest.
- * Acceptance tests run programs in pods, in an image that is made of this machine's own.
+ * MESH_TEST_CNI_BIN and MESH_TEST_CNI_CONF name the nodes' CNI folders where they are not /opt/cni/bin and
+ * /etc/cni/net.d. Acceptance tests run programs in pods, in an image that is made of this machine's own.
  */
 import { execa } from 'execa';
 import { writeProgramsImage } from '../test/support/programs-image.ts';

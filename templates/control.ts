@@ -10,6 +10,7 @@ import {
   peerPort,
 } from '../protocol/ports.ts';
 import { haReplicas, spread } from './availability.ts';
+import { cniAnnotations } from './cni.ts';
 import type { InstallOptions } from './index.ts';
 
 type Labels = Record<string, string>;
@@ -32,6 +33,7 @@ export function controlDeployment(options: InstallOptions, labels: Labels, selec
       { name: 'MESH_CONTROL_TRUST_DOMAIN', value: options.trustDomain },
       { name: 'MESH_CONTROL_NAMESPACE', value: options.namespace },
       { name: 'MESH_CONTROL_IMAGE', value: options.image },
+      ...(options.cni ? [{ name: 'MESH_CONTROL_CNI', value: 'true' }] : []),
       ...extra.map(([name, value]) => ({ name, value })),
     ],
     ports: [
@@ -55,7 +57,7 @@ export function controlDeployment(options: InstallOptions, labels: Labels, selec
   return {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
-    metadata: { name: controlName, namespace: options.namespace, labels },
+    metadata: { name: controlName, namespace: options.namespace, labels, ...cniAnnotations(options.cni) },
     spec: {
       replicas: options.ha ? haReplicas : 1,
       // A new replica serves before an old one goes.

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { cniClusterRules, cniNamespaceRules } from './cni.ts';
 import { clusterRules, namespaceRules, type Rule } from './rbac.ts';
 
 const text = readFileSync(join(import.meta.dirname, '../docs/rbac.md'), 'utf8');
@@ -32,10 +33,11 @@ function granted(rules: readonly Rule[]): string[] {
     .sort();
 }
 
-test('docs/rbac.md justifies every right of the cluster role, and no other', () => {
-  expect(documented('by ClusterRole `mesh-control`:')).toEqual(granted(clusterRules));
-});
-
-test('docs/rbac.md justifies every right of the role, and no other', () => {
-  expect(documented('by Role `mesh-control`:')).toEqual(granted(namespaceRules));
+test.each([
+  ['ClusterRole `mesh-control`', clusterRules],
+  ['Role `mesh-control`', namespaceRules],
+  ['ClusterRole `mesh-cni`', cniClusterRules],
+  ['Role `mesh-cni`', cniNamespaceRules],
+])('docs/rbac.md justifies every right of the %s, and no other', (role, rules) => {
+  expect(documented(`by ${role}:`)).toEqual(granted(rules));
 });

@@ -2,10 +2,18 @@
 import type { KubeObject } from '../kube/types.ts';
 import { controlName } from '../protocol/names.ts';
 import { disruptionBudget } from './availability.ts';
+import { cniObjects } from './cni.ts';
 import { controlDeployment, controlService } from './control.ts';
 import { controlNetworkPolicy } from './network-policy.ts';
 import { clusterRights, namespaceRights, serviceAccount } from './rbac.ts';
 import { injectorWebhook } from './webhook.ts';
+
+export interface CniOptions {
+  /** The nodes' folder of CNI binaries. */
+  binDir: string;
+  /** The nodes' folder of network configurations. */
+  confDir: string;
+}
 
 export interface InstallOptions {
   /** Full image reference. */
@@ -17,6 +25,8 @@ export interface InstallOptions {
   ha: boolean;
   /** Secrets of the mesh's namespace that the image is pulled with. */
   imagePullSecrets: string[];
+  /** The CNI plugin, in place of init containers that need NET_ADMIN; undefined without it. */
+  cni?: CniOptions;
   /** Extra environment of the control plane, e.g. MESH_CONTROL_CERTIFICATE_LIFETIME for tests. */
   controlEnv: Record<string, string>;
 }
@@ -44,6 +54,8 @@ export const renderInstall: RenderInstall = (options) => {
     controlNetworkPolicy(namespace, labels),
     controlService(namespace, labels, selector),
     ...(options.ha ? [disruptionBudget(namespace, labels, selector)] : []),
+    // Before the control plane, whose webhook tells pods to wait for the plugin.
+    ...(options.cni ? cniObjects(options, options.cni) : []),
     controlDeployment(options, labels, selector),
     injectorWebhook(namespace, labels),
   ];

@@ -18,6 +18,13 @@ test('an upgrade keeps every option, and takes the new image from the same regis
   expect(keptSettings(deployment(options), '0.2.0')).toEqual(kept);
 });
 
+test('an upgrade keeps the CNI plugin, with its folders', () => {
+  const cni = { binDir: '/var/lib/cni/bin', confDir: '/etc/cni/conf' };
+  const chained = { ...options, cni };
+  expect(keptSettings(deployment(chained), '0.1.0')).toEqual(chained);
+  expect(renderInstall(keptSettings(deployment(chained), '0.1.0'))).toEqual(renderInstall(chained));
+});
+
 test('an upgrade to the same version changes nothing', () => {
   const plain = { ...options, ha: false, imagePullSecrets: [], controlEnv: {} };
   expect(renderInstall(keptSettings(deployment(plain), '0.1.0'))).toEqual(renderInstall(plain));

@@ -1,12 +1,14 @@
 /** The options an install was made with, read back from its Deployment: what an upgrade keeps. */
 import type { Json, KubeObject } from '../kube/types.ts';
 import { haReplicas } from './availability.ts';
+import { cniOf } from './cni.ts';
 import type { InstallOptions } from './index.ts';
 
 const own = new Set([
   'MESH_CONTROL_TRUST_DOMAIN',
   'MESH_CONTROL_NAMESPACE',
   'MESH_CONTROL_IMAGE',
+  'MESH_CONTROL_CNI',
   'MESH_CONTROL_POD_NAME',
   'MESH_CONTROL_POD_IP',
 ]);
@@ -26,7 +28,9 @@ export function keptSettings(deployment: KubeObject, version: string): InstallOp
   const env = new Map<string, string>(
     (container.env ?? []).flatMap(({ name, value }: Json) => (value === undefined ? [] : [[name, value]])),
   );
+  const cni = cniOf(deployment);
   return {
+    ...(cni ? { cni } : {}),
     image: newImage(container.image, installedVersion(deployment), version),
     version,
     namespace: deployment.metadata.namespace!,

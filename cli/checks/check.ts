@@ -37,6 +37,8 @@ export interface Category {
   name: string;
   /** Categories without which this one has nothing to look at. */
   needs?: string[];
+  /** Whether it is looked at at all; always, where it is not said. */
+  applies?(context: CheckContext): Promise<boolean>;
   checks: Check[];
 }
 
@@ -56,6 +58,23 @@ export class CheckError extends Error {
 /** @throws Error with `why` */
 export function need(ok: unknown, why: string): asserts ok {
   if (!ok) throw new Error(why);
+}
+
+/** @throws Error naming those of the objects that the cluster does not have */
+export async function allThere(context: CheckContext, objects: KubeObject[]): Promise<undefined> {
+  const kube = await context.kube();
+  const found = await Promise.all(
+    objects.map(async ({ apiVersion, kind, metadata }) => {
+      const type = await kube.resolve(apiVersion, kind);
+      return type && kube.find(type, metadata.name!, metadata.namespace);
+    }),
+  );
+  const missing = objects.filter((_, index) => !found[index]);
+  need(
+    missing.length === 0,
+    `missing: ${missing.map((object) => `${object.kind.toLowerCase()}/${object.metadata.name}`).join(', ')}`,
+  );
+  return undefined;
 }
 
 const shown = 5;

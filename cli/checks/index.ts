@@ -1,6 +1,7 @@
 /** The categories of `mesh check`, in their order. Each check has a section in docs/checks.md. */
 import type { Category } from './check.ts';
 import { kubernetesApi, kubernetesVersion } from './kubernetes.ts';
+import { meshCni } from './mesh-cni.ts';
 import { meshControlPlane } from './mesh-control-plane.ts';
 import { meshDataPlane } from './mesh-data-plane.ts';
 import { meshExistence } from './mesh-existence.ts';
@@ -24,6 +25,7 @@ export async function categoriesOf({ pre, proxy, local }: CheckScope): Promise<C
     kubernetesApi,
     kubernetesVersion,
     meshExistence,
+    meshCni,
     meshControlPlane,
     meshIdentity,
     meshWebhook,

@@ -33,9 +33,11 @@ export async function* runChecks(
 ): AsyncGenerator<Result> {
   const deadline = performance.now() + options.wait;
   const broken = new Map<string, string>();
-  for (const { name, needs = [], checks } of categories) {
+  for (const { name, needs = [], applies, checks } of categories) {
     const missing = needs.find((one) => broken.has(one));
     if (missing !== undefined) broken.set(name, broken.get(missing)!);
+    // Where what it needs is broken, nobody can tell, and it has nothing to say.
+    if (applies && (missing !== undefined || !(await applies(context)))) continue;
     for (const check of checks) {
       const { id, description } = check;
       const because = broken.get(name);

@@ -2,8 +2,9 @@
 import type { Command } from 'commander';
 import type { KubeClient } from '../../kube/client.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { controlName, controlNamespace, defaultTrustDomain, imageRepository } from '../../protocol/names.ts';
+import { cniName, controlName, controlNamespace, defaultTrustDomain, imageRepository } from '../../protocol/names.ts';
 import { version } from '../../protocol/version.ts';
+import type { CniOptions } from '../../templates/index.ts';
 import type { Context } from '../context.ts';
 import { parseDuration } from '../duration.ts';
 import { UsageError } from '../errors.ts';
@@ -19,6 +20,9 @@ interface Flags {
   registry?: string;
   imagePullSecret?: string[];
   ha?: boolean;
+  cni?: boolean;
+  cniBinDir?: string;
+  cniConfDir?: string;
   controlEnv?: Record<string, string>;
 }
 
@@ -32,6 +36,9 @@ export function register(program: Command, context: Context): void {
     .option('--wait <duration>', 'how long to wait for the control plane', '5m')
     .option('--trust-domain <domain>', 'trust domain of the identities', defaultTrustDomain)
     .option('--ha', 'three replicas of the control plane, on different nodes')
+    .option('--cni', 'a CNI plugin writes the redirect rules, for namespaces of pod security level restricted')
+    .option('--cni-bin-dir <path>', "the nodes' folder of CNI binaries (default: /opt/cni/bin)")
+    .option('--cni-conf-dir <path>', "the nodes' folder of network configurations (default: /etc/cni/net.d)")
     .option('--image <reference>', `image of the mesh (default: ${imageRepository}:${version})`)
     .option('--registry <address>', 'registry and folder the image is pulled from, for example ghcr.io/acme')
     .option('--image-pull-secret <name>', `secret in ${controlNamespace} to pull the image with (repeatable)`, list)
@@ -56,6 +63,20 @@ function imageOf({ image, registry }: Pick<Flags, 'image' | 'registry'>): string
   return `${registry.replace(/\/$/, '')}/${imageRepository.split('/').at(-1)}:${version}`;
 }
 
+/** The folders of the CNI plugin; undefined without it. */
+async function cniOf({ cni, cniBinDir, cniConfDir }: Flags): Promise<CniOptions | undefined> {
+  if (!cni) {
+    if (cniBinDir === undefined && cniConfDir === undefined) return undefined;
+    throw new UsageError('--cni-bin-dir and --cni-conf-dir are for the CNI plugin', 'Pass --cni too.');
+  }
+  const { defaultCni } = await import('../../templates/cni.ts');
+  const options = { binDir: cniBinDir ?? defaultCni.binDir, confDir: cniConfDir ?? defaultCni.confDir };
+  const relative = Object.values(options).find((path) => !path.startsWith('/'));
+  if (relative !== undefined)
+    throw new UsageError(`"${relative}" is not an absolute path`, 'Name the folder as the nodes see it.');
+  return options;
+}
+
 function collect(value: string, all: Record<string, string> = {}): Record<string, string> {
   const at = value.indexOf('=');
   if (at < 1) throw new UsageError(`--control-env "${value}" is not KEY=VALUE`, 'Use for example LOG_LEVEL=debug.');
@@ -69,7 +90,9 @@ async function install(flags: Flags, context: Context): Promise<void> {
   const { trustDomain, controlEnv = {}, imagePullSecret: imagePullSecrets = [], ha = false } = flags;
   const namespace = controlNamespace;
   const image = imageOf(flags);
-  const objects = renderInstall({ image, version, namespace, trustDomain, ha, imagePullSecrets, controlEnv });
+  const cni = await cniOf(flags);
+  const options = { image, version, namespace, trustDomain, ha, imagePullSecrets, controlEnv };
+  const objects = renderInstall({ ...options, ...(cni ? { cni } : {}) });
   if (flags.output) {
     const { stringify } = await import('yaml');
     io.write(objects.map((object) => stringify(object)).join('---\n'));
@@ -77,6 +100,8 @@ async function install(flags: Flags, context: Context): Promise<void> {
   }
   const { isLocal, toCliError } = await import('../connect.ts');
   const local = await isLocal(globals, io.env);
+  if (local && cni)
+    throw new UsageError('The local mesh has no CNI plugins', 'Install without --cni: its pods may have NET_ADMIN.');
   if (flags.dryRun) return dryRun(objects, local, context);
   const began = performance.now();
   const status = new Status(io);
@@ -90,7 +115,7 @@ async function install(flags: Flags, context: Context): Promise<void> {
     if (!local) status.done(`Connected to "${kube.name}" (${(await kube.version()).gitVersion})`);
     const { preflight } = await import('../install-preflight.ts');
     await preflight(kube, objects);
-    const changed = await applyAll(kube, objects, status, context);
+    let changed = await applyAll(kube, objects, wait, status, context);
     const { waitForControl } = await import('../wait-for-control.ts');
     const waited = performance.now();
     await status.start(`Waiting for deploy/${controlName}`);
@@ -100,6 +125,7 @@ async function install(flags: Flags, context: Context): Promise<void> {
     await status.start('Waiting for the injector to answer the API server');
     await waitForInjector(kube, wait, context.signal);
     status.done('The injector answers the API server');
+    changed += await removeStale(kube, objects, wait, status, context);
     if (changed === 0 && !takeDown) io.write(`mesh is already installed (${version}); nothing to change\n`);
     else io.write(`mesh ${version} is installed (${seconds(began)})\n`);
     io.hint('Next: mesh check');
@@ -115,8 +141,14 @@ async function install(flags: Flags, context: Context): Promise<void> {
 
 const seconds = (since: number): string => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 
-/** How many objects were created, changed, or deleted because an install with other options had made them. */
-async function applyAll(kube: KubeClient, objects: KubeObject[], status: Status, context: Context): Promise<number> {
+/** How many objects were created or changed. */
+async function applyAll(
+  kube: KubeClient,
+  objects: KubeObject[],
+  wait: number,
+  status: Status,
+  context: Context,
+): Promise<number> {
   const { applyObject, objectTitle } = await import('../objects.ts');
   const counts = { created: 0, configured: 0, unchanged: 0 };
   await status.start(`Applying ${objects.length} objects`);
@@ -127,13 +159,34 @@ async function applyAll(kube: KubeClient, objects: KubeObject[], status: Status,
     const verb = await applyObject(kube, type, object, { fieldManager: 'mesh', dryRun: false });
     counts[verb]++;
     context.io.detail(`   ${objectTitle(object)} ${verb}`);
+    if (object.kind === 'DaemonSet') await waitForPlugin(kube, wait, status, context);
   }
   const words = Object.entries(counts).filter(([, count]) => count > 0);
   status.done(`Applied ${objects.length} objects (${words.map(([verb, count]) => `${count} ${verb}`).join(', ')})`);
+  return counts.created + counts.configured;
+}
+
+/** Only a plugin that is on every node may be what pods wait for: the control plane comes after it. */
+async function waitForPlugin(kube: KubeClient, wait: number, status: Status, { signal }: Context): Promise<void> {
+  const { waitForCni } = await import('../wait-for-cni.ts');
+  await waitForCni(kube, wait, signal, (on) => status.waiting(`ds/${cniName}: ${on}`));
+}
+
+/** How many objects went that an install with other options had made: last, when nothing depends on them any more. */
+async function removeStale(
+  kube: KubeClient,
+  objects: KubeObject[],
+  waitMs: number,
+  status: Status,
+  { io, signal }: Context,
+): Promise<number> {
+  const { objectTitle } = await import('../objects.ts');
   const { prune } = await import('../remove-mesh.ts');
-  const gone = await prune(kube, objects);
-  for (const object of gone) context.io.detail(`   ${objectTitle(object)} deleted`);
-  return counts.created + counts.configured + gone.length;
+  const deadline = performance.now() + waitMs;
+  const waiting = (on: string): void => status.waiting(on);
+  const gone = await prune(kube, objects, { deadline, waitMs, signal, waiting });
+  for (const object of gone) io.detail(`   ${objectTitle(object)} deleted`);
+  return gone.length;
 }
 
 async function dryRun(objects: KubeObject[], local: boolean, context: Context): Promise<void> {

@@ -35,6 +35,7 @@ async function upgrade(flags: Flags, context: Context): Promise<void> {
   const { renderInstall } = await import('../../templates/index.ts');
   const { installedVersion, keptSettings } = await import('../../templates/settings.ts');
   const { preflight } = await import('../install-preflight.ts');
+  const { waitForCni } = await import('../wait-for-cni.ts');
   const { waitForControl } = await import('../wait-for-control.ts');
   const { waitForInjector } = await import('../wait-for-injector.ts');
   const { Status } = await import('../render/status.ts');
@@ -56,6 +57,7 @@ async function upgrade(flags: Flags, context: Context): Promise<void> {
     for (const object of objects) {
       signal.throwIfAborted();
       await kube.apply(object, { fieldManager: 'mesh', force: true });
+      if (object.kind === 'DaemonSet') await waitForCni(kube, wait, signal, (on) => status.waiting(on));
     }
     status.done(`Applied ${objects.length} objects to "${kube.name}"`);
     await status.start(`Waiting for deploy/${controlName}`);

@@ -45,10 +45,10 @@ const podOf = (more: Json = {}): Json => ({
   metadata: { name: 'one', namespace: 'shop', ...more.metadata },
 });
 
-async function startWebhook() {
+async function startWebhook(settings = config) {
   const parts = await shop();
   const own = makeOwnCertificate(parts.authority, config);
-  const webhook = new Webhook({ config, kube: parts.kube, cluster: parts.cluster, own, log });
+  const webhook = new Webhook({ config: settings, kube: parts.kube, cluster: parts.cluster, own, log });
   const port = await listen(webhook.server);
   onTestFinished(() => {
     webhook.server.close();
@@ -111,6 +111,30 @@ test.each([
   expect(response.auditAnnotations).toEqual({ injection: code });
   expect(response.warnings?.join()).toEqual(warning && expect.stringContaining(warning));
   expect(webhook.results).toEqual(new Map([[code, 1]]));
+});
+
+test('with the CNI plugin no container of the mesh needs a right, and the plugin is told the ports to leave alone', async () => {
+  const { review, kube } = await startWebhook({ ...config, cni: true });
+  const annotations = { 'mesh.dev/inject': 'enabled', 'config.mesh.dev/skip-outbound-ports': '25, 5432' };
+  kube.put(resources.namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'strict', annotations } });
+  const object = annotated({ 'config.mesh.dev/skip-inbound-ports': '9000-9010' });
+  const { metadata, spec } = patched(object, await review(object, 'strict'));
+  expect(metadata.annotations['mesh.dev/redirect']).toBe('cni;skip-inbound=9000-9010;skip-outbound=25,5432');
+  expect(spec.initContainers.map((one: Json) => one.name)).toEqual(['mesh-validate', 'mesh-proxy']);
+  const [validate] = spec.initContainers;
+  expect(validate.env).toContainEqual({ name: 'MESH_VALIDATE_SKIP_OUTBOUND_PORTS', value: '25, 5432' });
+  for (const { securityContext } of spec.initContainers) {
+    // What pod security level `restricted` asks of a container.
+    expect(securityContext).toMatchObject({
+      allowPrivilegeEscalation: false,
+      runAsNonRoot: true,
+      capabilities: { drop: ['ALL'] },
+      seccompProfile: { type: 'RuntimeDefault' },
+    });
+    expect(securityContext.capabilities.add).toBeUndefined();
+  }
+  const [validated, proxied] = spec.initContainers.map((one: Json) => one.securityContext.runAsUser);
+  expect(validated).not.toBe(proxied);
 });
 
 test('a bad setting is left out and told; the pod is injected', async () => {

@@ -98,6 +98,7 @@ export class Webhook {
         image: config.image,
         version,
         trustDomain: config.trustDomain,
+        cni: config.cni,
         explicit: false,
         ...(annotations ? { namespaceAnnotations: annotations } : {}),
       },

@@ -1,10 +1,8 @@
 /** The nft rules that bring a pod's TCP traffic to its proxy. */
 import { adminPort, hbonePort, inboundPort, outboundPort, proxyUid } from '../../protocol/ports.ts';
+import type { SkippedPorts } from '../../protocol/redirect.ts';
 
-export interface RedirectOptions {
-  /** Ports or ranges (`80`, `1000-2000`) that the proxy never sees. */
-  skipInbound: readonly string[];
-  skipOutbound: readonly string[];
+export interface RedirectOptions extends SkippedPorts {
   /**
    * Redirects only where the application listens: else a connection is refused as it would be without the mesh, and a
    * TCP probe does not take the proxy for the application. Needs the kernel's nft_socket.
