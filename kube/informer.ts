@@ -1,7 +1,7 @@
 /** A live copy of all objects of a type: list, then watch; lists anew after 410; never gives up. */
 import { createInterface } from 'node:readline';
-import { type Informer, KubeError, type ListOptions } from './client.ts';
-import { pathOf, query } from './paths.ts';
+import { type Informer, type InformerOptions, KubeError, type ListOptions } from './client.ts';
+import { pageSize, pathOf, query } from './paths.ts';
 import type { Transport } from './transport.ts';
 import type { Json, KubeObject, ResourceType, WatchEvent } from './types.ts';
 
@@ -19,6 +19,7 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
   readonly #transport: Transport;
   readonly #type: ResourceType;
   readonly #options: ListOptions;
+  readonly #keep: (object: T) => T;
   readonly #objects = new Map<string, T>();
   readonly #listeners: ((event: WatchEvent<T>) => void)[] = [];
   readonly #abort = new AbortController();
@@ -33,7 +34,7 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
   constructor(
     transport: Transport,
     type: ResourceType,
-    options: ListOptions,
+    options: InformerOptions<T>,
     onTrouble: TroubleListener,
     silentLimitMs = silentMs,
   ) {
@@ -41,7 +42,9 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
     this.#silentMs = silentLimitMs;
     this.#transport = transport;
     this.#type = type;
-    this.#options = options;
+    const { keep = withoutManagedFields, ...selectors } = options;
+    this.#keep = keep;
+    this.#options = selectors;
     this.synced = new Promise((resolve) => {
       this.#firstList = resolve;
     });
@@ -94,30 +97,37 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
     this.#onTrouble(`${this.#type.plural} cannot be followed`, trouble);
   }
 
+  /** Page by page, so that the text of a large cluster is never in memory as a whole. */
   async #list(): Promise<void> {
     const { namespace, ...selectors } = this.#options;
-    const list = await this.#transport.json({
-      method: 'GET',
-      path: pathOf(this.#type, namespace) + query({ ...selectors }),
-      signal: this.#abort.signal,
-    });
     const apiVersion = this.#type.group ? `${this.#type.group}/${this.#type.version}` : this.#type.version;
     const seen = new Set<string>();
-    for (const item of list.items as T[]) {
-      const object = { ...item, apiVersion, kind: this.#type.kind } as T;
-      const key = keyOf(object);
-      seen.add(key);
-      const known = this.#objects.get(key);
-      if (
-        known?.metadata.resourceVersion !== object.metadata.resourceVersion ||
-        known?.metadata.uid !== object.metadata.uid
-      )
-        this.#apply(known ? 'MODIFIED' : 'ADDED', object);
+    let version: string | undefined;
+    for (let token: string | undefined; ; ) {
+      const page = await this.#transport.json({
+        method: 'GET',
+        path: pathOf(this.#type, namespace) + query({ ...selectors, limit: pageSize, continue: token }),
+        signal: this.#abort.signal,
+      });
+      for (const item of page.items as T[]) seen.add(this.#listed({ ...item, apiVersion, kind: this.#type.kind } as T));
+      // All pages are of one version; a server that takes no limit has but one.
+      version ??= page.metadata.resourceVersion as string;
+      token = page.metadata.continue;
+      if (!token) break;
     }
     for (const [key, object] of this.#objects) if (!seen.has(key)) this.#apply('DELETED', object);
-    this.#version = list.metadata.resourceVersion;
+    this.#version = version;
     this.#failures = 0;
     this.#firstList();
+  }
+
+  #listed(object: T): string {
+    const key = keyOf(object);
+    const { resourceVersion, uid } = object.metadata;
+    const known = this.#objects.get(key);
+    if (known?.metadata.resourceVersion !== resourceVersion || known?.metadata.uid !== uid)
+      this.#apply(known ? 'MODIFIED' : 'ADDED', this.#keep(object));
+    return key;
   }
 
   async #watch(): Promise<void> {
@@ -150,7 +160,7 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
       const status = event.object as Json;
       throw new KubeError(status.code ?? 0, status.reason ?? 'Unknown', status.message ?? 'the watch failed');
     }
-    if (event.type !== 'BOOKMARK') this.#apply(event.type, event.object);
+    if (event.type !== 'BOOKMARK') this.#apply(event.type, this.#keep(event.object));
     this.#version = event.object.metadata.resourceVersion ?? this.#version;
   }
 
@@ -163,3 +173,8 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
 }
 
 const keyOf = (object: KubeObject): string => `${object.metadata.namespace ?? ''}/${object.metadata.name}`;
+
+function withoutManagedFields<T extends KubeObject>(object: T): T {
+  const { managedFields: _, ...metadata } = object.metadata;
+  return { ...object, metadata };
+}
