@@ -1,7 +1,7 @@
 /** A live copy of all objects of a type: list, then watch; lists anew after 410; never gives up. */
 import { createInterface } from 'node:readline';
 import { type Informer, type InformerOptions, KubeError, type ListOptions } from './client.ts';
-import { pageSize, pathOf, query } from './paths.ts';
+import { pathOf, query } from './paths.ts';
 import type { Transport } from './transport.ts';
 import type { Json, KubeObject, ResourceType, WatchEvent } from './types.ts';
 
@@ -9,6 +9,8 @@ const firstRetryMs = 200;
 /** Short: what changes right after an outage of the API server must not wait for long. */
 const lastRetryMs = 2_000;
 const shortMs = 1_000;
+/** Few: what is not kept of them is garbage at once, and a process keeps the memory it once took. */
+const listedAtOnce = 100;
 /** An API server sends a bookmark every minute: silent for longer, it is gone, and nothing else may ever tell. */
 const silentMs = 150_000;
 
@@ -106,7 +108,7 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
     for (let token: string | undefined; ; ) {
       const page = await this.#transport.json({
         method: 'GET',
-        path: pathOf(this.#type, namespace) + query({ ...selectors, limit: pageSize, continue: token }),
+        path: pathOf(this.#type, namespace) + query({ ...selectors, limit: listedAtOnce, continue: token }),
         signal: this.#abort.signal,
       });
       for (const item of page.items as T[]) seen.add(this.#listed({ ...item, apiVersion, kind: this.#type.kind } as T));

@@ -1,9 +1,6 @@
 /** URLs of the Kubernetes API. */
 import type { ResourceType } from './types.ts';
 
-/** Objects that are asked for at once. */
-export const pageSize = 500;
-
 export function pathOf(type: ResourceType, namespace?: string, name?: string, subresource?: string): string {
   const root = type.group ? `/apis/${type.group}/${type.version}` : `/api/${type.version}`;
   const scope = type.namespaced && namespace ? `/namespaces/${encodeURIComponent(namespace)}` : '';

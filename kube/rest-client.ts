@@ -2,11 +2,13 @@
 import type { Duplex } from 'node:stream';
 import { type Informer, type InformerOptions, type KubeClient, KubeError, type ListOptions } from './client.ts';
 import { ListWatch, type TroubleListener } from './informer.ts';
-import { pageSize, pathOf, query } from './paths.ts';
+import { pathOf, query } from './paths.ts';
 import { portForward } from './port-forward.ts';
 import { resources } from './resources.ts';
 import { type Endpoint, Transport } from './transport.ts';
 import type { Json, KubeObject, ResourceType } from './types.ts';
+
+const pageSize = 500;
 
 export interface RestClientOptions {
   endpoint: Endpoint;

@@ -3,16 +3,17 @@
  * services, and as many simulated proxies as asked for, each with a certificate and a stream of its own.
  * Flags: --proxies N (1000), --services N (200), --per-proxy N (20), --namespaces N (10), --rate N (10 changes a second),
  * --seconds N (30, each phase), --load N (2 load processes), --no-telemetry, --profile DIR, --json FILE,
- * --write (docs/scale.md). Runs in namespaces of its own, and leaves nothing behind.
+ * --write (docs/benchmarks.md). Runs in namespaces of its own, and leaves nothing behind.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { execa } from 'execa';
+import { writeSection } from '../section.ts';
 import { Bench } from './bench.ts';
 import { enter, inside } from './inside.ts';
-import { section, table, write } from './report.ts';
+import { section, table } from './report.ts';
 
 const { values } = parseArgs({
   allowNegative: true,
@@ -62,7 +63,7 @@ if (!inside()) {
     const result = await bench.run();
     process.stdout.write(`${table(result)}\n`);
     if (values.json) await writeFile(values.json, `${JSON.stringify({ settings, ...result }, null, 2)}\n`);
-    if (values.write) await write(section(settings, result));
+    if (values.write) await writeSection('control', section(settings, result));
     await rm(folder, { recursive: true });
   } catch (error) {
     process.stderr.write(`bench:control: ${(error as Error).stack}\nthe log of the control plane is in ${folder}\n`);

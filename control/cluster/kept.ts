@@ -47,7 +47,7 @@ function containerOf(container: Json): Json {
 
 export function keptPod(pod: KubeObject): KubeObject {
   const { spec, status } = pod;
-  const kept = pick(spec, ['serviceAccountName', 'hostNetwork', 'os', 'nodeSelector']);
+  const kept = pick(spec, ['serviceAccountName', 'hostNetwork', 'os', 'nodeSelector', 'readinessGates']);
   const user = spec.securityContext?.runAsUser;
   if (user !== undefined) kept.securityContext = { runAsUser: user };
   for (const field of ['containers', 'initContainers']) if (spec[field]) kept[field] = spec[field].map(containerOf);
@@ -55,8 +55,15 @@ export function keptPod(pod: KubeObject): KubeObject {
     ...{ apiVersion: pod.apiVersion, kind: pod.kind },
     metadata: metadataOf(pod, notLastApplied),
     spec: kept,
-    status: pick(status, ['phase', 'podIP', 'podIPs']),
+    status: { ...pick(status, ['phase', 'podIP', 'podIPs']), ...conditionsOf(pod) },
   };
+}
+
+/** Those by which the control plane tells a pod that is not ready from one whose node is silent. */
+function conditionsOf({ spec, status }: KubeObject): Json {
+  const read = new Set(['ContainersReady', ...(spec.readinessGates ?? []).map((gate: Json) => gate.conditionType)]);
+  const conditions = (status?.conditions ?? []).filter((one: Json) => read.has(one.type));
+  return conditions.length > 0 ? { conditions: conditions.map((one: Json) => pick(one, ['type', 'status'])) } : {};
 }
 
 export function keptService(service: KubeObject): KubeObject {
