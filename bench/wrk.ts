@@ -24,7 +24,7 @@ export async function wrk(
   return parseWrk(stdout);
 }
 
-export function parseWrk(stdout: string): WrkResult {
+export function parseWrk(stdout: string): LoadResult {
   const number = (pattern: RegExp) => Number(pattern.exec(stdout)?.[1] ?? Number.NaN);
   const milliseconds = (label: string) => {
     const [, value, unit] = new RegExp(`${label}\\s+([\\d.]+)(us|ms|s)`).exec(stdout) ?? [];

@@ -7,7 +7,7 @@ import type { KubeObject } from '../../kube/types.ts';
 import { deployment, type TestCluster } from '../../test/support/cluster.ts';
 import { until } from '../../test/support/mesh.ts';
 import { originPort } from '../peers/peer.ts';
-import { parseWrk, type WrkResult } from '../wrk.ts';
+import { type LoadResult, parseWrk } from '../wrk.ts';
 import { benchArchive, benchImage, programs } from './image.ts';
 import type { PacedResult } from './paced.ts';
 import { type Load, runnerPort } from './runner.ts';
@@ -49,7 +49,7 @@ export class Pair {
     return pair;
   }
 
-  async wrk(connections: number, seconds: number): Promise<WrkResult> {
+  async wrk(connections: number, seconds: number): Promise<LoadResult> {
     const args = [
       '-t',
       '1',
