@@ -154,6 +154,9 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
       for await (const line of lines) if (line !== '') this.#take(JSON.parse(line) as WatchEvent<T>);
     } finally {
       clearTimeout(silence);
+      // Left open after an error event, it would end this process when it is cut off: nobody listens any more.
+      response.on('error', () => {});
+      response.destroy();
     }
   }
 
