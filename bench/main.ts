@@ -17,6 +17,7 @@ import { httpProxy } from './peers/http-proxy.ts';
 import { mesh as own } from './peers/mesh.ts';
 import type { Protocol } from './peers/peer.ts';
 import { document, type Run, type Sample, summarize, table } from './report.ts';
+import { writeSection } from './section.ts';
 import { usage } from './usage.ts';
 import { type LoadResult, wrk } from './wrk.ts';
 
@@ -70,8 +71,7 @@ for (const protocol of protocols) {
 process.stdout.write(`${runs.map((run) => table(run)).join('\n\n')}\n`);
 if (values.json) await writeFile(values.json, `${JSON.stringify({ rounds, seconds, runs }, null, 2)}\n`);
 if (values.write) {
-  await writeFile('docs/benchmarks.md', document(runs, { rounds, seconds }));
-  say('wrote docs/benchmarks.md');
+  await writeSection('pair', document(runs, { rounds, seconds }));
 }
 
 /** All peers of a protocol, in a mesh of their own. */

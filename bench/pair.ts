@@ -6,25 +6,9 @@ import { resources } from '../kube/resources.ts';
 import type { LocalMesh } from '../test/support/local-mesh.ts';
 import { type PodObject, until } from '../test/support/mesh.ts';
 import { makeCertificates } from './certificates.ts';
+import { nginxConf } from './nginx.ts';
 import { mesh as ownPeer } from './peers/mesh.ts';
 import { clientPort, originPort, type Peer, type Protocol } from './peers/peer.ts';
-
-const nginxConf = (protocol: Protocol) => `worker_processes 1;
-daemon off;
-pid /tmp/nginx.pid;
-error_log stderr crit;
-events { worker_connections 20000; }
-http {
-  access_log off;
-  keepalive_timeout 600s;
-  keepalive_requests 100000000;
-  client_body_temp_path /tmp; proxy_temp_path /tmp; fastcgi_temp_path /tmp; uwsgi_temp_path /tmp; scgi_temp_path /tmp;
-  server {
-    listen ${originPort} backlog=4096${protocol === 'http2' ? ' http2' : ''};
-    location / { default_type text/plain; return 200 "hello from the origin of the bench\\n"; }
-  }
-}
-`;
 
 export interface Pair {
   peer: Peer;

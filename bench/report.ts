@@ -1,7 +1,7 @@
 /** From samples to medians, ratios, a table and docs/benchmarks.md. */
-import { cpus } from 'node:os';
 import { streams } from './h2load.ts';
 import type { Protocol } from './peers/peer.ts';
+import { circumstances, median } from './section.ts';
 
 export interface Sample {
   peer: string;
@@ -28,12 +28,6 @@ export interface Run {
   protocol: Protocol;
   summary: Summary[];
   samples: Sample[];
-}
-
-function median(numbers: number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 export function summarize(samples: Sample[], connections: number[]): Summary[] {
@@ -93,20 +87,15 @@ export function table({ protocol, summary }: Run): string {
 const titles: Record<Protocol, string> = { http1: 'HTTP/1.1', http2: 'HTTP/2' };
 
 export function document(runs: Run[], run: { rounds: number; seconds: number }): string {
-  const processor = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}`;
-  return `# Benchmarks
+  return `    npm run bench -- --write --rounds ${run.rounds} --seconds ${run.seconds}
 
-Written by
-
-    npm run bench -- --write --rounds ${run.rounds} --seconds ${run.seconds}
-
-on ${new Date().toISOString().slice(0, 10)}, ${processor}, Linux, Node ${process.versions.node}. Load generator (wrk or, for HTTP/2,
+${circumstances()}. Load generator (wrk or, for HTTP/2,
 h2load; one thread), both proxies and the origin (nginx, one worker, 35-byte body) share the machine. Every peer terminates
 and originates mutual TLS 1.3 and speaks the same protocol on every hop; each proxy is one process with one thread. This mesh runs as its users run it: injected pods, a
 service's address, all metrics on. Peers take turns within a round; figures are medians over rounds, and ratios compare this
 mesh with the peer within the same run. Processor time is that of both proxies; memory is the mean of the two after the load.
 
-${runs.map((one) => `## ${titles[one.protocol]}\n\n${table(one)}`).join('\n\n')}
+${runs.map((one) => `### ${titles[one.protocol]}\n\n${table(one)}`).join('\n\n')}
 
 A Node proxy is larger than the others: most of its resident memory is the Node binary, which all proxies of a machine share;
 the private column is what each one adds. Run it on your own machine: absolute figures say little elsewhere.

@@ -21,6 +21,10 @@ export async function wrk(
   const flags = ['-t', '1', '-c', String(connections), '-d', `${seconds}s`, '--latency'];
   const [program, ...args] = inside('wrk', ...flags, url);
   const { stdout } = await execa(program!, args);
+  return parseWrk(stdout);
+}
+
+export function parseWrk(stdout: string): LoadResult {
   const number = (pattern: RegExp) => Number(pattern.exec(stdout)?.[1] ?? Number.NaN);
   const milliseconds = (label: string) => {
     const [, value, unit] = new RegExp(`${label}\\s+([\\d.]+)(us|ms|s)`).exec(stdout) ?? [];

@@ -1,6 +1,6 @@
 /** Stands for Kubernetes in tests: objects in memory, informers that follow at once, tokens made by the test. */
 import type { Duplex } from 'node:stream';
-import { type Informer, type KubeClient, KubeError, type ListOptions } from '../kube/client.ts';
+import { type Informer, type InformerOptions, type KubeClient, KubeError, type ListOptions } from '../kube/client.ts';
 import type { Json, KubeObject, ResourceType, WatchEvent } from '../kube/types.ts';
 
 type Listener = (type: ResourceType, event: WatchEvent) => void;
@@ -109,19 +109,20 @@ export class FakeKube implements KubeClient {
     this.remove(type, name, namespace);
   }
 
-  informer<T extends KubeObject>(type: ResourceType, options: ListOptions = {}): Informer<T> {
+  informer<T extends KubeObject>(type: ResourceType, options: InformerOptions<T> = {}): Informer<T> {
     const own = new Set<Listener>();
-    const copies = (): T[] => this.#matching(type, options) as T[];
+    const { keep = (object: T) => object } = options;
+    const copies = (): T[] => (this.#matching(type, options) as T[]).map(keep);
     return {
       get: (namespace, name) => {
         const found = this.#objects.get(keyOf(type, name, namespace))?.object;
-        return found && matches(found, options) ? (found as T) : undefined;
+        return found && matches(found, options) ? keep(found as T) : undefined;
       },
       list: copies,
       on: (listener) => {
         const follow: Listener = (changed, event) => {
           if (changed.plural === type.plural && changed.group === type.group && matches(event.object, options))
-            listener(event as WatchEvent<T>);
+            listener({ type: event.type, object: keep(event.object as T) });
         };
         own.add(follow);
         this.#listeners.add(follow);

@@ -23,6 +23,11 @@ export interface ListOptions {
   fieldSelector?: string;
 }
 
+export interface InformerOptions<T extends KubeObject> extends ListOptions {
+  /** What of an object is kept, of its metadata at least name, namespace, uid and resourceVersion; else all but `managedFields`. */
+  keep?: (object: T) => T;
+}
+
 /** Keeps a live copy of all objects of a type; reconnects for ever, lists anew after 410 Gone. */
 export interface Informer<T extends KubeObject = KubeObject> {
   get(namespace: string | undefined, name: string): T | undefined;
@@ -72,7 +77,7 @@ export interface KubeClient {
   ): Promise<void>;
   /** The type of an apiVersion and kind, by discovery (cached); undefined where the server has none. */
   resolve(apiVersion: string, kind: string): Promise<ResourceType | undefined>;
-  informer<T extends KubeObject>(type: ResourceType, options?: ListOptions): Informer<T>;
+  informer<T extends KubeObject>(type: ResourceType, options?: InformerOptions<T>): Informer<T>;
   /** Log lines of a container as they are stored; with `follow` until the container ends or the signal fires. */
   logs(
     namespace: string,

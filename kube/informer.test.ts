@@ -108,6 +108,26 @@ describe('a live copy', () => {
     expect(events).toEqual(['ADDED a@9', 'ADDED b@11', 'MODIFIED a@12']);
   });
 
+  it('lists page by page, watches from where the first page was, and drops what is in none of them', async () => {
+    const { api, events, seen } = await start();
+    await api.list('5', pod('gone', '4'));
+    const first = await api.watch();
+    first.send('ERROR', { kind: 'Status', code: 410, reason: 'Expired', message: 'too old' });
+    const page = async (items: KubeObject[], metadata: object) => {
+      const { request, response } = await api.next();
+      response.end(JSON.stringify({ items, metadata }));
+      return new URL(request.url!, 'http://api').searchParams;
+    };
+    const written = { ...pod('a', '9') };
+    written.metadata = { ...written.metadata, managedFields: [{}] };
+    expect((await page([written], { resourceVersion: '10', continue: 'more' })).get('continue')).toBeNull();
+    const second = await page([pod('b', '9')], { resourceVersion: '10' });
+    expect([second.get('continue'), second.get('limit')]).toEqual(['more', '100']);
+    await seen('DELETED gone@4');
+    expect(events).toEqual(['ADDED gone@4', 'ADDED a@9', 'ADDED b@9', 'DELETED gone@4']);
+    expect((await api.watch()).from).toBe('10');
+  });
+
   it('says why it does not get on, when that happens again', async () => {
     const { api, seen, troubles } = await start();
     for (let tries = 0; tries < 2; tries++) {

@@ -1,6 +1,6 @@
 /** A live copy of all objects of a type: list, then watch; lists anew after 410; never gives up. */
 import { createInterface } from 'node:readline';
-import { type Informer, KubeError, type ListOptions } from './client.ts';
+import { type Informer, type InformerOptions, KubeError, type ListOptions } from './client.ts';
 import { pathOf, query } from './paths.ts';
 import type { Transport } from './transport.ts';
 import type { Json, KubeObject, ResourceType, WatchEvent } from './types.ts';
@@ -9,6 +9,8 @@ const firstRetryMs = 200;
 /** Short: what changes right after an outage of the API server must not wait for long. */
 const lastRetryMs = 2_000;
 const shortMs = 1_000;
+/** Few: what is not kept of them is garbage at once, and a process keeps the memory it once took. */
+const listedAtOnce = 100;
 /** An API server sends a bookmark every minute: silent for longer, it is gone, and nothing else may ever tell. */
 const silentMs = 150_000;
 
@@ -19,6 +21,7 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
   readonly #transport: Transport;
   readonly #type: ResourceType;
   readonly #options: ListOptions;
+  readonly #keep: (object: T) => T;
   readonly #objects = new Map<string, T>();
   readonly #listeners: ((event: WatchEvent<T>) => void)[] = [];
   readonly #abort = new AbortController();
@@ -33,7 +36,7 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
   constructor(
     transport: Transport,
     type: ResourceType,
-    options: ListOptions,
+    options: InformerOptions<T>,
     onTrouble: TroubleListener,
     silentLimitMs = silentMs,
   ) {
@@ -41,7 +44,9 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
     this.#silentMs = silentLimitMs;
     this.#transport = transport;
     this.#type = type;
-    this.#options = options;
+    const { keep = withoutManagedFields, ...selectors } = options;
+    this.#keep = keep;
+    this.#options = selectors;
     this.synced = new Promise((resolve) => {
       this.#firstList = resolve;
     });
@@ -94,30 +99,37 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
     this.#onTrouble(`${this.#type.plural} cannot be followed`, trouble);
   }
 
+  /** Page by page, so that the text of a large cluster is never in memory as a whole. */
   async #list(): Promise<void> {
     const { namespace, ...selectors } = this.#options;
-    const list = await this.#transport.json({
-      method: 'GET',
-      path: pathOf(this.#type, namespace) + query({ ...selectors }),
-      signal: this.#abort.signal,
-    });
     const apiVersion = this.#type.group ? `${this.#type.group}/${this.#type.version}` : this.#type.version;
     const seen = new Set<string>();
-    for (const item of list.items as T[]) {
-      const object = { ...item, apiVersion, kind: this.#type.kind } as T;
-      const key = keyOf(object);
-      seen.add(key);
-      const known = this.#objects.get(key);
-      if (
-        known?.metadata.resourceVersion !== object.metadata.resourceVersion ||
-        known?.metadata.uid !== object.metadata.uid
-      )
-        this.#apply(known ? 'MODIFIED' : 'ADDED', object);
+    let version: string | undefined;
+    for (let token: string | undefined; ; ) {
+      const page = await this.#transport.json({
+        method: 'GET',
+        path: pathOf(this.#type, namespace) + query({ ...selectors, limit: listedAtOnce, continue: token }),
+        signal: this.#abort.signal,
+      });
+      for (const item of page.items as T[]) seen.add(this.#listed({ ...item, apiVersion, kind: this.#type.kind } as T));
+      // All pages are of one version; a server that takes no limit has but one.
+      version ??= page.metadata.resourceVersion as string;
+      token = page.metadata.continue;
+      if (!token) break;
     }
     for (const [key, object] of this.#objects) if (!seen.has(key)) this.#apply('DELETED', object);
-    this.#version = list.metadata.resourceVersion;
+    this.#version = version;
     this.#failures = 0;
     this.#firstList();
+  }
+
+  #listed(object: T): string {
+    const key = keyOf(object);
+    const { resourceVersion, uid } = object.metadata;
+    const known = this.#objects.get(key);
+    if (known?.metadata.resourceVersion !== resourceVersion || known?.metadata.uid !== uid)
+      this.#apply(known ? 'MODIFIED' : 'ADDED', this.#keep(object));
+    return key;
   }
 
   async #watch(): Promise<void> {
@@ -142,6 +154,9 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
       for await (const line of lines) if (line !== '') this.#take(JSON.parse(line) as WatchEvent<T>);
     } finally {
       clearTimeout(silence);
+      // Left open after an error event, it would end this process when it is cut off: nobody listens any more.
+      response.on('error', () => {});
+      response.destroy();
     }
   }
 
@@ -150,7 +165,7 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
       const status = event.object as Json;
       throw new KubeError(status.code ?? 0, status.reason ?? 'Unknown', status.message ?? 'the watch failed');
     }
-    if (event.type !== 'BOOKMARK') this.#apply(event.type, event.object);
+    if (event.type !== 'BOOKMARK') this.#apply(event.type, this.#keep(event.object));
     this.#version = event.object.metadata.resourceVersion ?? this.#version;
   }
 
@@ -163,3 +178,8 @@ export class ListWatch<T extends KubeObject> implements Informer<T> {
 }
 
 const keyOf = (object: KubeObject): string => `${object.metadata.namespace ?? ''}/${object.metadata.name}`;
+
+function withoutManagedFields<T extends KubeObject>(object: T): T {
+  const { managedFields: _, ...metadata } = object.metadata;
+  return { ...object, metadata };
+}

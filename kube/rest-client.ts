@@ -1,6 +1,6 @@
 /** The Kubernetes client: plain REST, typed by resources.ts, the rest by discovery. */
 import type { Duplex } from 'node:stream';
-import { type Informer, type KubeClient, KubeError, type ListOptions } from './client.ts';
+import { type Informer, type InformerOptions, type KubeClient, KubeError, type ListOptions } from './client.ts';
 import { ListWatch, type TroubleListener } from './informer.ts';
 import { pathOf, query } from './paths.ts';
 import { portForward } from './port-forward.ts';
@@ -172,7 +172,7 @@ export class RestClient implements KubeClient {
     }
   }
 
-  informer<T extends KubeObject>(type: ResourceType, options: ListOptions = {}): Informer<T> {
+  informer<T extends KubeObject>(type: ResourceType, options: InformerOptions<T> = {}): Informer<T> {
     const informer = new ListWatch<T>(this.#transport, type, options, this.#onTrouble);
     this.#informers.push(informer);
     return informer;

@@ -35,6 +35,8 @@ export interface Call {
 }
 
 const maxBytes = 256 << 20;
+/** What a burst of calls leaves open: an idle TLS connection takes some 100 KB. */
+const maxFreeSockets = 4;
 
 export class Transport {
   readonly endpoint: Endpoint;
@@ -43,7 +45,7 @@ export class Transport {
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint;
     const { proxyEnv } = endpoint;
-    const shared = { keepAlive: true, maxSockets: 64, ...(proxyEnv ? { proxyEnv } : {}) };
+    const shared = { keepAlive: true, maxSockets: 64, maxFreeSockets, ...(proxyEnv ? { proxyEnv } : {}) };
     this.#agent = endpoint.server.startsWith('https:')
       ? new https.Agent({ ...shared, ...this.tls })
       : new http.Agent(shared);
@@ -144,7 +146,12 @@ function readAll(response: IncomingMessage): Promise<string> {
       if (size > maxBytes) response.destroy(new Error('the answer is too large'));
       else chunks.push(chunk);
     });
-    response.on('end', () => resolve(Buffer.concat(chunks).toString()));
+    response.on('end', () => {
+      const text = Buffer.concat(chunks).toString();
+      // A connection that is kept alive holds on to its last response, and with it to this list.
+      chunks.length = 0;
+      resolve(text);
+    });
     response.on('error', (error) =>
       reject(new KubeError(0, 'Unreachable', `the answer was cut off: ${error.message}`, error)),
     );

@@ -22,11 +22,13 @@ export function controlDeployment(options: InstallOptions, labels: Labels, selec
     name: controlName,
     image: options.image,
     imagePullPolicy: 'IfNotPresent',
-    // Short-lived objects die young in a small nursery: some megabytes less, and no slower at this rate.
+    // Short-lived objects die young in a small nursery: some megabytes less, and no slower at this rate. With a thousand
+    // proxies 40 MB live, and 100 MB wait to be collected unless the heap may grow by a fifth only.
     command: [
       `${imageRoot}/node`,
       '--disable-warning=ExperimentalWarning',
       '--max-semi-space-size=2',
+      '--heap-growing-percent=20',
       `${imageRoot}/control.js`,
     ],
     env: [

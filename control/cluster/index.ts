@@ -4,6 +4,7 @@ import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { Workload } from '../../protocol/discovery.ts';
 import { meshedLabel, proxyContainer, workloadAnnotation } from '../../protocol/names.ts';
+import { keptNamespace, keptPod, keptService, keptSlice } from './kept.ts';
 
 const serviceLabel = 'kubernetes.io/service-name';
 
@@ -16,13 +17,15 @@ export class Cluster {
   readonly #servicesByIp = new ByIp();
   readonly #servicesByNamespace = new Map<string, Map<string, KubeObject>>();
   readonly #slicesByService = new Map<string, Map<string, KubeObject>>();
+  /** Services that have an address among their endpoints, each with how many of its slices say so. */
+  readonly #servicesByEndpoint = new Map<string, Map<string, number>>();
   readonly #listeners: ((changed: Changed) => void)[] = [];
 
   constructor(kube: KubeClient) {
-    this.services = kube.informer(resources.services);
-    this.slices = kube.informer(resources.endpointSlices);
-    this.pods = kube.informer(resources.pods);
-    this.namespaces = kube.informer(resources.namespaces);
+    this.services = kube.informer(resources.services, { keep: keptService });
+    this.slices = kube.informer(resources.endpointSlices, { keep: keptSlice });
+    this.pods = kube.informer(resources.pods, { keep: keptPod });
+    this.namespaces = kube.informer(resources.namespaces, { keep: keptNamespace });
     this.pods.on(({ type, object }) => this.#onPod(type, object));
     this.services.on(({ type, object }) => this.#onService(type, object));
     this.slices.on(({ type, object }) => this.#onSlice(type, object));
@@ -47,6 +50,11 @@ export class Cluster {
 
   servicesIn(namespace: string): Iterable<KubeObject> {
     return this.#servicesByNamespace.get(namespace)?.values() ?? [];
+  }
+
+  /** Services, as `namespace/name`, that have the address among their endpoints. */
+  servicesBehind(ip: string): Iterable<string> {
+    return this.#servicesByEndpoint.get(ip)?.keys() ?? [];
   }
 
   slicesOf(namespace: string, service: string): KubeObject[] {
@@ -83,11 +91,25 @@ export class Cluster {
     if (!name) return;
     const key = `${slice.metadata.namespace}/${name}`;
     const slices = this.#slicesByService.get(key) ?? new Map<string, KubeObject>();
+    this.#countEndpoints(key, slices.get(slice.metadata.name!), -1);
+    if (type !== 'DELETED') this.#countEndpoints(key, slice, 1);
     if (type === 'DELETED') slices.delete(slice.metadata.name!);
     else slices.set(slice.metadata.name!, slice);
     if (slices.size === 0) this.#slicesByService.delete(key);
     else this.#slicesByService.set(key, slices);
     this.#tell({ service: key });
+  }
+
+  #countEndpoints(service: string, slice: KubeObject | undefined, by: 1 | -1): void {
+    for (const endpoint of slice?.endpoints ?? [])
+      for (const ip of endpoint.addresses as string[]) {
+        const services = this.#servicesByEndpoint.get(ip) ?? new Map<string, number>();
+        const count = (services.get(service) ?? 0) + by;
+        if (count > 0) services.set(service, count);
+        else services.delete(service);
+        if (services.size > 0) this.#servicesByEndpoint.set(ip, services);
+        else this.#servicesByEndpoint.delete(ip);
+      }
   }
 }
 

@@ -16,10 +16,13 @@ import type { Log } from '../log.ts';
 import { checkReport } from '../telemetry/report.ts';
 import type { Line, Subscriptions } from './subscriptions.ts';
 
-/** Bytes a proxy may be behind before only the newest state of each target is kept for it. */
-const maxBehind = 1 << 20;
+/**
+ * Bytes a proxy may be behind before only the newest state of each target is kept for it. Little: a thousand proxies
+ * that come back at once are told of everything, and each connection keeps a buffer as large as its largest write.
+ */
+const maxBehind = 16 << 10;
 /** Beyond this a proxy is not slow, it does not read: its stream ends, and it comes back when it can. */
-const maxUnread = 4 * maxBehind;
+const maxUnread = 4 << 20;
 /** A proxy whose node went away closes nothing: one that answers no ping for a whole interval is gone. */
 const pingEveryMs = 15_000;
 const maxSubscriptions = 20_000;
@@ -168,7 +171,6 @@ class Connection {
     stream.setEncoding('utf8');
     stream.on('data', (text: string) => this.#onData(text));
     stream.on('end', () => stream.end());
-    stream.on('drain', () => this.#catchUp());
     this.sendTrust();
   }
 
@@ -204,13 +206,17 @@ class Connection {
   #write(line: string | Line): void {
     if (this.#stream.destroyed || this.#stream.closed || this.#stream.writableEnded) return;
     if (this.#stream.writableLength > maxUnread) return this.#refuse('it does not read what it is sent');
-    this.#stream.write(line);
+    this.#stream.write(line, this.#written);
   }
 
   #sendTarget(address: Address, line: Line): void {
     if (this.#stream.writableLength > maxBehind) this.#behind.set(address, line);
     else this.#write(line);
   }
+
+  readonly #written = (error: Error | null | undefined): void => {
+    if (!error && this.#behind.size > 0) this.#catchUp();
+  };
 
   #catchUp(): void {
     for (const [address, line] of this.#behind) {

@@ -33,10 +33,7 @@ export class Subscriptions {
       if (ip) {
         this.#mark(this.#byIp.get(ip));
         // A pod's proxy or identity shows in the services it is behind.
-        const pod = cluster.podAt(ip);
-        if (pod)
-          for (const [key, addresses] of this.#byService)
-            if (key.startsWith(`${pod.metadata.namespace}/`)) this.#mark(addresses);
+        for (const key of cluster.servicesBehind(ip)) this.#mark(this.#byService.get(key));
       }
       if (service) this.#mark(this.#byService.get(service));
       if (service && defined) this.#markPods(service.split('/', 1)[0]!);

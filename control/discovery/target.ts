@@ -55,7 +55,7 @@ function opaquePorts(object: KubeObject | undefined): string | undefined {
 /** Ports of a pod that its containers list or services lead to: a container need not list any. In order. */
 export function knownPorts(cluster: Cluster, pod: KubeObject): number[] {
   const listed = pod.spec.containers.flatMap((one: Json) => one.ports ?? []).map((one: Json) => one.containerPort);
-  const services = cluster.services.list().filter((one) => one.metadata.namespace === pod.metadata.namespace);
+  const services = [...cluster.servicesIn(pod.metadata.namespace!)];
   const led = services
     .filter((service) => selects(service, pod))
     .flatMap((service) => (service.spec.ports ?? []).map((one: Json) => targetPort(one, pod)));

@@ -2,12 +2,18 @@
 import type { Workload } from '../../protocol/discovery.ts';
 import { bucketCount } from '../../protocol/histogram.ts';
 import type { TelemetryReport, TelemetrySeries } from '../../protocol/telemetry.ts';
-import { addLatency, addPage, addSlot, type Counters, counters, noCounts, pack, type Slot, type Sums } from './page.ts';
+import { addPage, type Counters, counters, noCounts, OpenPage, type Sums } from './page.ts';
 
 const bucketMs = 10_000;
 const bucketsKept = 360;
 /** A series whose connections were not reported for this long has none open. */
 const openForMs = 60_000;
+/** Beyond this a bucket is packed before its time: what one bucket may hold open is bounded too. */
+const openBytes = 16 << 20;
+/** Reports of a proxy that may come late, its replica having been slow to pass them on; as many as a number has bits. */
+const lateReports = 31;
+/** More shapes than series there can be. */
+const shapes = 2 ** 22;
 
 export interface Limits {
   series: number;
@@ -17,7 +23,7 @@ export interface Limits {
   bytes: number;
 }
 
-const defaultLimits: Limits = { series: 20_000, reporters: 20_000, bytes: 64 << 20 };
+const defaultLimits: Limits = { series: 60_000, reporters: 20_000, bytes: 64 << 20 };
 
 export interface Reporter {
   namespace: string;
@@ -25,14 +31,23 @@ export interface Reporter {
   workload: Workload;
 }
 
-export interface Series {
+/** What series of many pods have in common, held once. */
+interface Shape {
   readonly id: number;
-  readonly reporter: Reporter;
+  readonly key: string;
   readonly direction: 'inbound' | 'outbound';
   readonly peer: Workload | null;
   readonly service: string | null;
   readonly protocol: 'http' | 'tcp';
   readonly tls: 'mtls' | 'plain';
+  /** Series of this shape. */
+  users: number;
+}
+
+export interface Series {
+  readonly id: number;
+  readonly reporter: Reporter;
+  readonly shape: Shape;
   /** Connections open at the last report. */
   open: number;
   lastReport: number;
@@ -52,9 +67,14 @@ export function emptyTotals(): Totals {
 }
 
 interface Known {
-  id: number;
+  /** Of the pod, and of its present process. */
+  pod: number;
+  process: number;
+  reporter: Reporter;
   started: number;
+  /** The highest, and a bit for each of those before it that came. */
   sequence: number;
+  seen: number;
   last: number;
 }
 
@@ -69,14 +89,18 @@ interface Page {
 const reporterKey = (namespace: string, pod: string): string => `${namespace}/${pod}`;
 
 export class Collector {
-  /** By key, those that were reported longest ago first. */
-  readonly #series = new Map<string, Series>();
+  /** By pod and shape, those that were reported longest ago first. */
+  readonly #series = new Map<number, Series>();
+  readonly #shapes = new Map<string, Shape>();
   readonly #byId = new Map<number, Series>();
   readonly #reporters = new Map<string, Known>();
   readonly #pages: Page[] = [];
   readonly #now: () => number;
   readonly #limits: Limits;
-  #open: { slot: number; slots: Map<number, Slot>; covered: Map<number, number> } | undefined;
+  readonly #page = new OpenPage();
+  #open: { slot: number; covered: Map<number, number> } | undefined;
+  /** Numbers of shapes that nobody has any more. */
+  readonly #freeShapes: number[] = [];
   #bytes = 0;
   #ids = 0;
 
@@ -98,18 +122,32 @@ export class Collector {
   add(reporter: Reporter, report: TelemetryReport): boolean {
     const now = this.#now();
     const key = reporterKey(reporter.namespace, reporter.pod);
-    const known = this.#reporters.get(key);
-    const { started, sequence } = report;
-    if (known?.started === started && sequence <= known.sequence) return false;
+    const before = this.#reporters.get(key);
+    if (before && !isNew(before, report)) return false;
+    const known = this.#reporter(before, reporter, report, now);
     // Told anew, so that the first of the map is the one that was silent longest.
     this.#reporters.delete(key);
-    const next = { id: known?.started === started ? known.id : ++this.#ids, started, sequence, last: now };
-    this.#reporters.set(key, next);
-    const open = this.#at(now);
-    open.covered.set(next.id, (open.covered.get(next.id) ?? 0) + report.interval);
-    for (const one of report.series) this.#record(reporter, one, open.slots, now);
+    this.#reporters.set(key, known);
+    const { covered } = this.#at(now);
+    covered.set(known.process, (covered.get(known.process) ?? 0) + report.interval);
+    for (const one of report.series) this.#record(known, one, now);
     this.#forget(now);
     return true;
+  }
+
+  #reporter(before: Known | undefined, reporter: Reporter, { started, sequence }: TelemetryReport, now: number): Known {
+    if (!before)
+      return { ...{ pod: ++this.#ids, process: ++this.#ids, reporter, started, sequence, last: now }, seen: 0 };
+    // Which workload a pod belongs to may only be known once its pod is.
+    Object.assign(before.reporter, reporter);
+    before.last = now;
+    if (before.started !== started) return Object.assign(before, { process: ++this.#ids, started, sequence, seen: 0 });
+    const ahead = sequence - before.sequence;
+    if (ahead > 0) {
+      before.seen = ahead > lateReports ? 0 : (before.seen << ahead) | (1 << (ahead - 1));
+      before.sequence = sequence;
+    } else before.seen |= 1 << (-ahead - 1);
+    return before;
   }
 
   /** Milliseconds of the window that pods have been reporting for: a young pod is not averaged over time it was not there. */
@@ -122,7 +160,7 @@ export class Collector {
     for (const [id, ms] of this.#open?.covered ?? []) add(id, ms);
     return (namespace, pod) => {
       const known = this.#reporters.get(reporterKey(namespace, pod));
-      return known ? Math.max(bucketMs / 2, sums.get(known.id) ?? 0) : windowMs;
+      return known ? Math.max(bucketMs / 2, sums.get(known.process) ?? 0) : windowMs;
     };
   }
 
@@ -148,20 +186,18 @@ export class Collector {
     };
     const sumsOf = (id: number): readonly Sums[] | undefined => ask(id)?.sums;
     for (const page of this.#pagesSince(windowMs)) addPage(page.bytes, sumsOf);
-    for (const [id, slot] of this.#open && this.#open.slot >= this.#first(windowMs) ? this.#open.slots : []) {
-      const sums = sumsOf(id);
-      if (sums) addSlot(slot, sums);
-    }
+    if (this.#open && this.#open.slot >= this.#first(windowMs)) this.#page.addTo(sumsOf);
     for (const { id, open, lastReport } of this.#series.values()) {
       if (open === 0 || now - lastReport >= openForMs) continue;
       for (const totals of ask(id)?.into ?? []) totals.open += open;
     }
     for (const entry of asked.values()) {
       if (!entry) continue;
-      const counted = entry.series.protocol === 'http' ? entry.own.requests : entry.own.opened;
+      const { protocol, tls } = entry.series.shape;
+      const counted = protocol === 'http' ? entry.own.requests : entry.own.opened;
       for (const totals of entry.into) {
         totals.counted += counted;
-        if (entry.series.tls === 'mtls') totals.secured += counted;
+        if (tls === 'mtls') totals.secured += counted;
       }
     }
   }
@@ -178,42 +214,50 @@ export class Collector {
   /** The bucket of now; packs the one before. */
   #at(now: number) {
     const slot = Math.floor(now / bucketMs);
-    if (this.#open?.slot === slot) return this.#open;
+    if (this.#open?.slot === slot && this.#page.length < openBytes) return this.#open;
     if (this.#open) {
-      const { slots, covered } = this.#open;
-      const page = { slot: this.#open.slot, bytes: pack(slots), covered: Uint32Array.from([...covered].flat()) };
+      const { covered } = this.#open;
+      const page = { slot: this.#open.slot, bytes: this.#page.pack(), covered: Uint32Array.from([...covered].flat()) };
       this.#pages.push(page);
       this.#bytes += sizeOf(page);
     }
     while (this.#pages[0] && (this.#bytes > this.#limits.bytes || this.#pages[0].slot <= slot - bucketsKept))
       this.#bytes -= sizeOf(this.#pages.shift()!);
-    this.#open = { slot, slots: new Map(), covered: new Map() };
+    this.#open = { slot, covered: new Map() };
     return this.#open;
   }
 
-  #record(reporter: Reporter, one: TelemetrySeries, slots: Map<number, Slot>, now: number): void {
-    const peer = one.peer ? `${one.peer.namespace}/${one.peer.kind}/${one.peer.name}` : '';
-    const other = one.service ?? one.authority ?? '';
-    const { direction, protocol, tls } = one;
-    const key = [reporter.namespace, reporter.pod, direction, peer, other, protocol, tls].join(' ');
+  #record(known: Known, one: TelemetrySeries, now: number): void {
+    const shape = this.#shape(one);
+    const key = known.pod * shapes + shape.id;
     let series = this.#series.get(key);
     if (series) this.#series.delete(key);
     else {
-      const { peer, service } = one;
-      series = { id: ++this.#ids, reporter, direction, peer, service, protocol, tls, open: 0, lastReport: now };
+      series = { id: ++this.#ids, reporter: known.reporter, shape, open: 0, lastReport: now };
+      shape.users++;
       this.#byId.set(series.id, series);
     }
     this.#series.set(key, series);
     series.open = one.open;
     series.lastReport = now;
-    if (counters.every((name) => one[name] === 0)) return;
-    let slot = slots.get(series.id);
-    if (!slot) {
-      slot = { ...noCounts(), latency: new Map() };
-      slots.set(series.id, slot);
-    }
-    for (const name of counters) slot[name] += one[name];
-    addLatency(slot, one.latency);
+    if (counters.some((name) => one[name] !== 0)) this.#page.add(series.id, one);
+  }
+
+  #shape(one: TelemetrySeries): Shape {
+    const { direction, protocol, tls, peer, service } = one;
+    const other = peer ? `${peer.namespace}/${peer.kind}/${peer.name}` : '';
+    const key = `${direction} ${other} ${service ?? one.authority ?? ''} ${protocol} ${tls}`;
+    const known = this.#shapes.get(key);
+    if (known) return known;
+    const shape: Shape = {
+      id: this.#freeShapes.pop() ?? this.#shapes.size,
+      key,
+      ...{ direction, peer, service },
+      ...{ protocol, tls },
+      users: 0,
+    };
+    this.#shapes.set(key, shape);
+    return shape;
   }
 
   /** Drops what was silent for longer than is kept, and the longest silent where there are too many. */
@@ -223,6 +267,10 @@ export class Collector {
       if (this.#series.size <= this.#limits.series && series.lastReport >= limit) break;
       this.#series.delete(key);
       this.#byId.delete(series.id);
+      const { shape } = series;
+      if (--shape.users > 0) continue;
+      this.#shapes.delete(shape.key);
+      this.#freeShapes.push(shape.id);
     }
     for (const [key, { last }] of this.#reporters) {
       if (this.#reporters.size <= this.#limits.reporters && last >= limit) break;
@@ -232,3 +280,9 @@ export class Collector {
 }
 
 const sizeOf = (page: Page): number => page.bytes.byteLength + page.covered.byteLength;
+
+function isNew({ started, sequence, seen }: Known, report: TelemetryReport): boolean {
+  if (started !== report.started || report.sequence > sequence) return true;
+  const behind = sequence - report.sequence;
+  return behind > 0 && behind <= lateReports && (seen & (1 << (behind - 1))) === 0;
+}

@@ -12,7 +12,7 @@ function workload(value: unknown): boolean {
   return name(namespace) && name(kind) && name(own);
 }
 
-const fields: { [Field in keyof TelemetrySeries]?: (value: unknown) => boolean } = {
+const checks = Object.entries({
   direction: (value) => value === 'inbound' || value === 'outbound',
   peer: (value) => orNull(value, workload),
   service: (value) => orNull(value, name),
@@ -28,7 +28,7 @@ const fields: { [Field in keyof TelemetrySeries]?: (value: unknown) => boolean }
   open: count,
   sentBytes: count,
   receivedBytes: count,
-};
+} satisfies { [Field in keyof TelemetrySeries]?: (value: unknown) => boolean });
 
 /** @throws Error naming the field that is wrong */
 export function checkReport(report: TelemetryReport): void {
@@ -36,7 +36,7 @@ export function checkReport(report: TelemetryReport): void {
     if (!count(report?.[field])) throw new Error(`telemetry: ${field} is not a count`);
   if (!Array.isArray(report.series)) throw new Error('telemetry: series is not a list');
   for (const series of report.series)
-    for (const [field, valid] of Object.entries(fields))
+    for (const [field, valid] of checks)
       if (!valid((series as unknown as Record<string, unknown> | null)?.[field]))
         throw new Error(`telemetry: ${field} of a series is not what the protocol says`);
 }

@@ -51,10 +51,10 @@ function isReporter(series: Series, reference: Reference): boolean {
 
 function isPeer(series: Series, reference: Reference): boolean {
   if (reference.kind === 'service') {
-    const [namespace, name] = (series.service ?? '/').split('/');
+    const [namespace, name] = (series.shape.service ?? '/').split('/');
     return name === reference.name && (!reference.namespace || namespace === reference.namespace);
   }
-  return isWorkload(series.peer, reference);
+  return isWorkload(series.shape.peer, reference);
 }
 
 export function stat(collector: Collector, cluster: Cluster, query: StatQuery, now = Date.now()): StatResponse {
@@ -96,16 +96,18 @@ function keyOf(
     return workload.kind === kind ? `${workload.namespace}/${workload.name}` : undefined;
   };
   if (kind === 'service') {
-    if (series.direction !== 'outbound' || !series.service) return undefined;
-    return !from || isReporter(series, from) ? series.service : undefined;
+    if (series.shape.direction !== 'outbound' || !series.shape.service) return undefined;
+    return !from || isReporter(series, from) ? series.shape.service : undefined;
   }
   if (to)
-    return series.direction === 'outbound' && isPeer(series, to)
+    return series.shape.direction === 'outbound' && isPeer(series, to)
       ? own(series.reporter.workload, series.reporter.pod)
       : undefined;
   if (from)
-    return series.direction === 'outbound' && isReporter(series, from) ? own(series.peer, undefined) : undefined;
-  return series.direction === 'inbound' ? own(series.reporter.workload, series.reporter.pod) : undefined;
+    return series.shape.direction === 'outbound' && isReporter(series, from)
+      ? own(series.shape.peer, undefined)
+      : undefined;
+  return series.shape.direction === 'inbound' ? own(series.reporter.workload, series.reporter.pod) : undefined;
 }
 
 function rowsOf(cluster: Cluster, kind: string, query: StatQuery): Map<string, Row> {
