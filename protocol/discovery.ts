@@ -65,7 +65,9 @@ export type ProxyMessage =
   | { type: 'hello'; version: string; pod: string; namespace: string; workload: string }
   | { type: 'subscribe'; address: Address }
   | { type: 'unsubscribe'; address: Address }
-  | { type: 'telemetry'; report: TelemetryReport };
+  | { type: 'telemetry'; report: TelemetryReport }
+  /** It has a new certificate; the stream was opened with one before. RFC 3339. */
+  | { type: 'certificate'; not_after: string };
 
 export type ControlMessage =
   | { type: 'target'; target: Target }

@@ -132,6 +132,11 @@ export class PodProxy {
     else credentials.onChange(() => void this.#listenHbone());
     this.#identity.start();
     this.#discovery.start();
+    // The stream lives longer than the certificate it was opened with.
+    credentials.onChange(() => {
+      const not_after = credentials.certified!.notAfter.toISOString();
+      this.#discovery.send({ type: 'certificate', not_after });
+    });
     this.#intervals.push(
       setInterval(() => this.#report(), config.telemetryIntervalMs),
       setInterval(() => this.targets.sweep(), sweepMs),

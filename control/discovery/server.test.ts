@@ -119,6 +119,18 @@ test('policy and trust bundle follow their changes', async () => {
   expect(proxy.all('trust-bundle').map((one) => one.pem)).toEqual([authority.trustBundle, trust.pem]);
 });
 
+test('a proxy that renewed its certificate is known by the new one, and its stream stays', async () => {
+  const { authority, discovery, port } = await start();
+  const proxy = connect(port, authority, authority);
+  proxy.hello();
+  proxy.send({ type: 'certificate', not_after: '2030-01-02T03:04:05.000Z' });
+  const expires = () => discovery.proxies[0]?.certificateExpires.toISOString();
+  await until(() => expires() === '2030-01-02T03:04:05.000Z', 'the new end');
+  expect(proxy.state.closed).toBe(false);
+  proxy.write('{"type":"certificate","not_after":"soon"}');
+  await until(() => proxy.state.closed, 'the end of a stream that makes no sense');
+});
+
 test('telemetry is taken and acknowledged', async () => {
   const { authority, reports, port } = await start();
   const proxy = connect(port, authority, authority);

@@ -154,7 +154,7 @@ class Connection {
   proxy: ProxyStream | undefined;
   readonly #stream: ServerHttp2Stream;
   readonly #identity: Identity;
-  readonly #expires: Date;
+  #expires: Date;
   readonly #options: DiscoveryOptions;
   readonly #subscriptions = new Map<Address, () => void>();
   /** Newest state of targets that could not be sent yet. */
@@ -264,6 +264,13 @@ class Connection {
           connectedSince: new Date(),
         };
         this.sendPolicy();
+        return;
+      }
+      case 'certificate': {
+        const expires = new Date(message.not_after);
+        if (Number.isNaN(expires.getTime())) return this.#refuse('a certificate has no end');
+        this.#expires = expires;
+        if (this.proxy) this.proxy.certificateExpires = expires;
         return;
       }
       case 'subscribe':

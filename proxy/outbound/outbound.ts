@@ -63,7 +63,9 @@ export class Outbound {
     const declared = stack.protocol === 'http2';
     if ((stack.protocol !== 'detect' && !declared) || stack.serverFirst) return this.#opaque(socket, undefined, stack);
     // A declared HTTP/2 server does not speak first; its client may still speak TLS.
-    awaitProtocol(socket, declared ? prefaceMs : graceMs, (outcome, read) => {
+    const patienceMs = declared ? prefaceMs : stack.clientFirst ? lineMs : graceMs;
+    awaitProtocol(socket, patienceMs, (outcome, read) => {
+      if (outcome === 'http1' || outcome === 'http2') stack.clientFirst = true;
       if (outcome === 'closed') socket.destroy();
       else if (outcome === 'http2') this.#http2(socket, read, stack);
       else if (declared) this.#opaque(socket, read, stack);

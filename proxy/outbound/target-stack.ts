@@ -63,6 +63,8 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
   connections = 0;
   /** The server spoke before the client: it is opaque, and connected to at once. */
   serverFirst = false;
+  /** A client spoke first, and HTTP: the next will too, and is given time to before an endpoint is chosen for it. */
+  clientFirst = false;
   #target: Target;
   readonly #connector: Connector;
   readonly #sessions: SessionConnector;
@@ -105,7 +107,7 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
       // The series of all endpoints change their name: no state of the old ones fits.
       this.#balancer.update([]);
     }
-    if (before.protocol !== target.protocol) this.serverFirst = false;
+    if (before.protocol !== target.protocol) this.serverFirst = this.clientFirst = false;
     this.#balancer.update(this.#endpoints());
   }
 
