@@ -16,7 +16,8 @@ export function injectorWebhook(namespace: string, labels: Record<string, string
         ],
         // A control plane that is away must not keep anyone's pods from starting.
         failurePolicy: 'Ignore',
-        sideEffects: 'None',
+        // It writes events, and none for a dry run.
+        sideEffects: 'NoneOnDryRun',
         admissionReviewVersions: ['v1'],
         timeoutSeconds: 5,
         reinvocationPolicy: 'IfNeeded',

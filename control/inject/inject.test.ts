@@ -53,8 +53,8 @@ async function startWebhook(settings = config) {
   onTestFinished(() => {
     webhook.server.close();
   });
-  const review = async (object: Json, namespace = 'shop') => {
-    const body = JSON.stringify({ request: { uid: 'u1', namespace, object } });
+  const review = async (object: Json, namespace = 'shop', more: Json = {}) => {
+    const body = JSON.stringify({ request: { uid: 'u1', namespace, object, ...more } });
     return JSON.parse(await post(port, parts.authority.trustBundle, body)).response;
   };
   return { ...parts, webhook, port, own, review };
@@ -137,6 +137,32 @@ test('with the CNI plugin no container of the mesh needs a right, and the plugin
   expect(validated).not.toBe(proxied);
 });
 
+test('what injection did is told once, on what the pod belongs to, and not for a trial', async () => {
+  const { review, kube } = await startWebhook();
+  const events = async () =>
+    (await kube.list(resources.events)).map(({ involvedObject, reason, message, type }) => [
+      `${involvedObject.kind} ${involvedObject.name} ${involvedObject.uid}`,
+      `${type} ${reason}: ${message}`,
+    ]);
+  const ofSet = (name: string, spec: Json = {}): Json => {
+    const owner = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name, uid: `uid-of-${name}`, controller: true };
+    const object = podOf({ metadata: { name: `${name}-1`, ownerReferences: [owner] } });
+    return { ...object, spec: { ...object.spec, ...spec } };
+  };
+  await review(ofSet('tried'), 'shop', { dryRun: true });
+  await review(podOf());
+  expect(await events()).toEqual([]);
+  for (let i = 0; i < 2; i++) await review(ofSet('web'));
+  await review(ofSet('node', { hostNetwork: true }));
+  expect(await events()).toEqual([
+    ['ReplicaSet web uid-of-web', expect.stringMatching(/^Normal Injected: the proxy of mesh .* was added/)],
+    [
+      'ReplicaSet node uid-of-node',
+      expect.stringMatching(/^Normal InjectionSkipped: .*\(host-network\): .*hostNetwork/),
+    ],
+  ]);
+});
+
 test('a bad setting is left out and told; the pod is injected', async () => {
   const { review } = await startWebhook();
   const object = annotated({ 'config.mesh.dev/opaque-ports': 'many', 'config.mesh.dev/proxy-log-level': 'debug' });
@@ -156,10 +182,16 @@ test('in a namespace that nobody annotated, a pod is left alone without a word, 
 });
 
 test('a namespace that has not come by watch yet is asked for', async () => {
-  const { authority, cluster, own } = await startWebhook();
+  const { authority, cluster, own, kube } = await startWebhook();
   const metadata = { name: 'new', annotations: { 'mesh.dev/inject': 'enabled' } };
   const find = async () => ({ apiVersion: 'v1', kind: 'Namespace', metadata });
-  const webhook = new Webhook({ config, kube: { find: find as never }, cluster, own, log });
+  const webhook = new Webhook({
+    config,
+    kube: { find: find as never, create: kube.create.bind(kube) },
+    cluster,
+    own,
+    log,
+  });
   const port = await listen(webhook.server);
   const body = JSON.stringify({ request: { uid: 'u1', namespace: 'new', object: podOf() } });
   expect(JSON.parse(await post(port, authority.trustBundle, body)).response.patch).toBeDefined();

@@ -1,12 +1,12 @@
 /** Pods that should have a proxy, by annotation, and have none: the webhook was away when they were made. */
 import { obstacle } from '../../inject/index.ts';
-import { type KubeClient, KubeError } from '../../kube/client.ts';
-import { resources } from '../../kube/resources.ts';
+import type { KubeClient } from '../../kube/client.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { UnmeshedPod } from '../../protocol/api.ts';
-import { controlName, injectAnnotation } from '../../protocol/names.ts';
+import { injectAnnotation } from '../../protocol/names.ts';
 import { type Cluster, isMeshed, workloadOf } from '../cluster/index.ts';
 import type { Log } from '../log.ts';
+import { writeEvent } from './events.ts';
 
 export function unmeshedPods(cluster: Cluster): UnmeshedPod[] {
   const found: UnmeshedPod[] = [];
@@ -49,30 +49,13 @@ export class UnmeshedReporter {
   }
 
   async #write(namespace: string, pod: string, uid: string, message: string): Promise<boolean> {
-    const now = new Date().toISOString().replace(/\.\d+/, '');
+    const about = { apiVersion: 'v1', kind: 'Pod', namespace, name: pod, uid };
     try {
-      await this.#kube.create(resources.events, {
-        apiVersion: 'v1',
-        kind: 'Event',
-        metadata: { name: `unmeshed-${uid}`, namespace },
-        type: 'Warning',
-        reason: 'Unmeshed',
-        message,
-        involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace, name: pod, uid },
-        source: { component: controlName },
-        firstTimestamp: now,
-        lastTimestamp: now,
-        count: 1,
-      });
+      await writeEvent(this.#kube, { name: `unmeshed-${uid}`, type: 'Warning', reason: 'Unmeshed', message, about });
     } catch (error) {
-      if (!(error instanceof KubeError) || error.status !== 409) {
-        this.#log.warn('event not written; it will be tried again', {
-          namespace,
-          pod,
-          reason: (error as Error).message,
-        });
-        return false;
-      }
+      const { message: reason } = error as Error;
+      this.#log.warn('event not written; it will be tried again', { namespace, pod, reason });
+      return false;
     }
     return true;
   }

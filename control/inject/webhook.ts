@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import { createPatch } from 'rfc6902';
 import { injectPod } from '../../inject/index.ts';
+import type { InjectResult } from '../../inject/types.ts';
 import { type KubeClient, KubeError } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 import type { Json, KubeObject } from '../../kube/types.ts';
@@ -13,12 +14,13 @@ import type { Config } from '../config.ts';
 import type { OwnCertificate } from '../identity/own-certificate.ts';
 import type { Log } from '../log.ts';
 import { readBody, TooLarge } from '../read-body.ts';
+import { InjectionEvents } from './events.ts';
 
 const maxBodyBytes = 4 << 20;
 
 export interface WebhookOptions {
   config: Config;
-  kube: Pick<KubeClient, 'find'>;
+  kube: Pick<KubeClient, 'find' | 'create'>;
   cluster: Cluster;
   own: OwnCertificate;
   log: Log;
@@ -29,9 +31,11 @@ export class Webhook {
   /** Pods looked at, by what became of them: `injected`, or the code of why not. */
   readonly results = new Map<string, number>();
   readonly #options: WebhookOptions;
+  readonly #events: InjectionEvents;
 
   constructor(options: WebhookOptions) {
     this.#options = options;
+    this.#events = new InjectionEvents(options.kube, options.log);
     this.server = https.createServer(
       { key: options.own.key, cert: options.own.cert, minVersion: 'TLSv1.2' },
       (request, response) => void this.#serve(request, response),
@@ -52,7 +56,10 @@ export class Webhook {
       const { request: asked } = JSON.parse(await readBody(request, maxBodyBytes)) as Json;
       if (typeof asked?.uid !== 'string' || typeof asked.object?.metadata !== 'object')
         throw new Error('not an AdmissionReview of a pod');
-      const reviewed = { uid: asked.uid, ...(await this.#review(asked.object, asked.namespace)) };
+      const reviewed = {
+        uid: asked.uid,
+        ...(await this.#review(asked.object, asked.namespace, asked.dryRun === true)),
+      };
       const review = { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: reviewed };
       answer(200, JSON.stringify(review), 'application/json');
     } catch (error) {
@@ -62,9 +69,11 @@ export class Webhook {
     }
   }
 
-  async #review(pod: KubeObject, namespace: string): Promise<object> {
+  async #review(pod: KubeObject, namespace: string, dryRun: boolean): Promise<object> {
     try {
-      return this.#mutate(pod, namespace, await this.#annotationsOf(namespace));
+      const result = this.#inject(pod, namespace, await this.#annotationsOf(namespace));
+      if (!dryRun) this.#tell(pod, namespace, result);
+      return this.#answer(pod, namespace, result);
     } catch (error) {
       const { message: reason } = error as Error;
       this.#count('internal');
@@ -88,10 +97,10 @@ export class Webhook {
     this.results.set(result, (this.results.get(result) ?? 0) + 1);
   }
 
-  #mutate(pod: KubeObject, namespace: string, annotations: Record<string, string> | undefined): object {
-    const { config, log } = this.#options;
+  #inject(pod: KubeObject, namespace: string, annotations: Record<string, string> | undefined): InjectResult {
+    const { config } = this.#options;
     const owner = workloadOf({ ...pod, metadata: { ...pod.metadata, namespace } });
-    const result = injectPod(
+    return injectPod(
       { metadata: pod.metadata as never, spec: pod.spec },
       { kind: owner.kind, name: owner.name ?? pod.metadata.generateName ?? '', namespace },
       {
@@ -103,6 +112,21 @@ export class Webhook {
         ...(annotations ? { namespaceAnnotations: annotations } : {}),
       },
     );
+  }
+
+  /** Where nobody asked there is nothing to tell; where it is there already, it was told. */
+  #tell(pod: KubeObject, namespace: string, result: InjectResult): void {
+    if (result.outcome === 'injected') {
+      const message = `the proxy of mesh ${version} was added to the pod, and to those that follow`;
+      this.#events.tell(pod, namespace, 'Injected', message);
+    } else if (result.outcome === 'failed' || result.code === 'annotation-disabled') {
+      const message = `the pod has no proxy (${result.code}): ${result.reason}`;
+      this.#events.tell(pod, namespace, 'InjectionSkipped', message);
+    }
+  }
+
+  #answer(pod: KubeObject, namespace: string, result: InjectResult): object {
+    const { log } = this.#options;
     const name = pod.metadata.name ?? `${pod.metadata.generateName ?? ''}*`;
     // Nobody asked: no word about it. Asked and impossible, or asked in words it does not know: told to who asked.
     const said = [...(result.outcome === 'failed' ? [result.reason] : []), ...result.warnings];

@@ -32,10 +32,8 @@ describe.skipIf(unable)(`faults at ${rate} requests per second`, () => {
   /** The pods that were there are gone, and as many others are ready. */
   const replaced = (before: PodObject[]) => {
     const old = new Set(before.map((pod) => pod.metadata.uid));
-    return until('other pods in their place', async () => {
-      const now = await mesh.ready('web', 3);
-      return now.every((pod) => !old.has(pod.metadata.uid));
-    });
+    const others = async () => (await mesh.ready('web', 3)).every((pod) => !old.has(pod.metadata.uid));
+    return until('other pods in their place', others, 90);
   };
 
   test('of three endpoints one is killed and another drained', async () => {

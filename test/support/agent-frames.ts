@@ -6,7 +6,7 @@
  */
 import { Buffer } from 'node:buffer';
 
-export const windowBytes = 1 << 18;
+export const windowBytes = 1 << 19;
 
 export type Kind =
   /** Open a connection; body: `address port`. */

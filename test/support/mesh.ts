@@ -149,6 +149,9 @@ export interface Gauge {
   stop(): void;
 }
 
+/** So that programs and proxies of a cluster get a share of a busy machine. */
+const cpu = '50m';
+
 /** A Deployment of one container `main` and, with a port, its Service. */
 export function workload(
   name: string,
@@ -156,6 +159,7 @@ export function workload(
   options: { port?: number; replicas?: number; pod?: Json } = {},
 ): string {
   const labels = { app: name };
+  const annotations = { 'config.mesh.dev/proxy-cpu-request': cpu };
   const { port, replicas = 1, pod } = options;
   const ports = port ? [{ containerPort: port }] : [];
   const readinessProbe = port ? { tcpSocket: { port }, periodSeconds: 1 } : undefined;
@@ -166,6 +170,7 @@ export function workload(
     command,
     ports,
     readinessProbe,
+    resources: { requests: { cpu } },
   };
   const spec = { containers: [container], ...pod };
   const documents: object[] = [
@@ -173,7 +178,7 @@ export function workload(
       apiVersion: 'apps/v1',
       kind: 'Deployment',
       metadata: { name },
-      spec: { replicas, selector: { matchLabels: labels }, template: { metadata: { labels }, spec } },
+      spec: { replicas, selector: { matchLabels: labels }, template: { metadata: { labels, annotations }, spec } },
     },
   ];
   if (port)
