@@ -70,7 +70,7 @@ export class LocalMesh extends TestMesh {
 
   start(pod: PodObject, ...command: string[]): Running {
     const [program, ...args] = this.inside(pod, ...command);
-    const child = execa(program!, args, { timeout: 110_000, env: { HOME: '/' } });
+    const child = execa(program!, args, { timeout: 840_000, env: { HOME: '/' } });
     const ended = child.then(({ stdout }) => stdout);
     return { stdin: child.stdin, stdout: child.stdout, ended };
   }
