@@ -213,12 +213,13 @@ describe.skipIf(unable)('traffic', () => {
       address = await mesh.address('web');
     });
 
+    // On a port where no client has spoken HTTP before: there, one is given a second to.
     test('a server that speaks first is heard within 200 ms', async () => {
-      await serve('web', 8000, (peer) => peer.write('220 hello\r\n'));
+      await serve('web', 8126, (peer) => peer.write('220 hello\r\n'));
       const times: number[] = [];
       for (let i = 0; i < 5; i++) {
         const from = performance.now();
-        await dial('client', address, 80).reads('220 hello\r\n');
+        await dial('client', ip('web'), 8126).reads('220 hello\r\n');
         times.push(Math.round(performance.now() - from));
       }
       process.stderr.write(`a greeting through the mesh, ms: ${times.join(' ')}\n`);
