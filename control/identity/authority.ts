@@ -53,6 +53,7 @@ export class Authority {
   /** When a source under other roots was first seen. */
   #changeSeen: number | undefined;
   #roots: X509Certificate[] = [];
+  #retired: readonly Retired[] = [];
   /** What was last said of a source that cannot be used. */
   #told = '';
   #refreshing: Promise<boolean> | undefined;
@@ -125,6 +126,7 @@ export class Authority {
   /** Takes a source into use; one under other roots only after everyone has been told of them. */
   #sign(wanted: Source): void {
     const { log } = this.#options;
+    this.#signing ??= this.#startingSource(wanted);
     const current = this.#signing;
     if (current?.signer.pem === wanted.signer.pem) {
       this.#changeSeen = undefined;
@@ -144,6 +146,22 @@ export class Authority {
     log.info('issuer in use', { brought: wanted.brought, until: certificate.validTo });
   }
 
+  /** A replica that starts in the middle of a change signs under the root before, where its key is still there. */
+  #startingSource(wanted: Source): Source | undefined {
+    const [root] = this.#own.roots;
+    const retired = this.#retired.find(({ pem }) => fingerprints(pem).includes(root!.fingerprint256));
+    if (!wanted.brought || !retired) return undefined;
+    const seen = Date.parse(retired.until) - this.#retiredMs;
+    if (this.#now() >= seen + tellFirstMs) return undefined;
+    this.#changeSeen = seen;
+    return this.#own;
+  }
+
+  /** How long a root is trusted after it was replaced: as long as a certificate under it may live. */
+  get #retiredMs(): number {
+    return Math.max(this.#options.certificateLifetimeMs, ownLifetimeMs) + tellFirstMs + backdateMs;
+  }
+
   /** Trusts a source's roots, and for a while those that were trusted before it. */
   async #trust(wanted: Source): Promise<void> {
     const data = this.#secret?.data;
@@ -159,14 +177,14 @@ export class Authority {
       // The Secret may have become another one altogether.
       ...(this.#signing?.roots ?? []),
     ];
-    const lifetime = Math.max(this.#options.certificateLifetimeMs, ownLifetimeMs) + tellFirstMs + backdateMs;
-    const until = new Date(this.#now() + lifetime).toISOString();
+    const until = new Date(this.#now() + this.#retiredMs).toISOString();
     const known = new Set([...current, ...kept.flatMap(({ pem }) => fingerprints(pem))]);
     for (const root of before) {
       if (known.has(root.fingerprint256)) continue;
       known.add(root.fingerprint256);
       kept.push({ pem: pemOf([root]), until });
     }
+    this.#retired = kept;
     this.#roots = [...wanted.roots, ...kept.flatMap(({ pem }) => certificatesOf(pem, 'retired root'))];
     if (stored === active && kept.length === retired.length) return;
     const changes = { 'active.crt': encode(active), 'retired.json': encode(JSON.stringify(kept)) };

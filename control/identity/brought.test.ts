@@ -102,10 +102,16 @@ test('a new root is told to all before it is used, and the old one is trusted wh
   const meanwhile = await leaf(authority);
   expect(meanwhile[0]!.issuer).toBe('CN=mesh issuer');
 
-  clock.time += 151_000;
-  expect(await authority.refresh()).toBe(true);
+  // A replica that starts meanwhile does as those do that saw the change.
+  clock.time += 75_000;
+  const started = await open();
+  expect((await leaf(started))[0]!.issuer).toBe('CN=mesh issuer');
+
+  clock.time += 76_000;
+  for (const one of [authority, started]) expect(await one.refresh()).toBe(true);
   const after = await leaf(authority);
   expect(after[0]!.issuer).toBe('CN=Acme issuer');
+  expect((await leaf(started))[0]!.issuer).toBe('CN=Acme issuer');
   for (const chain of [before, meanwhile, after]) expect(chainsTo(chain, authority.roots)).toBe(true);
 
   // Another replica, or this one after a restart, trusts the same.
