@@ -82,6 +82,8 @@ function lastOf(path: string, limit: number): string {
 
 export class Attempt {
   readonly #base: string;
+  /** The shim that this very object started has ended. */
+  #shimGone = false;
 
   constructor(podRun: string, container: string, number: number) {
     this.#base = join(containerFolder(podRun, container), String(number));
@@ -150,6 +152,10 @@ export class Attempt {
     );
     closeSync(output);
     child.unref();
+    // Also where it never came to write down what it is.
+    child.once('exit', () => {
+      this.#shimGone = true;
+    });
   }
 
   /** Resolves when the program runs, or has ended already. */
@@ -166,7 +172,7 @@ export class Attempt {
 
   #lost(): boolean {
     const shim = this.#shim;
-    return shim !== undefined && !isAlive(shim) && this.exit === undefined;
+    return (this.#shimGone || (shim !== undefined && !isAlive(shim))) && this.exit === undefined;
   }
 
   async #until(done: () => boolean, cancel: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 /** Processes of pods as their files record them, for ending what no running daemon knows. */
-import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { end, ended, identify, isAlive, type ProcessIdentity, parseStat, signal } from '../process.ts';
 
@@ -37,17 +37,41 @@ function inside(spaces: ReadonlySet<string>): ProcessIdentity[] {
 }
 
 /**
+ * The namespaces of processes, and a way to let go of them: held open, since the number of one that has ended is the next
+ * one's at once.
+ */
+function hold(pids: readonly number[]): { spaces: Set<string>; release(): void } {
+  const own = spaceOf('self');
+  const files: number[] = [];
+  const spaces = new Set<string>();
+  for (const pid of pids) {
+    try {
+      const file = openSync(`/proc/${pid}/ns/uts`, 'r');
+      files.push(file);
+      spaces.add(readlinkSync(`/proc/self/fd/${file}`));
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  if (own !== undefined) spaces.delete(own);
+  return { spaces, release: () => files.forEach((file) => void closeSync(file)) };
+}
+
+/**
  * Ends every recorded process below a folder, and what else runs in the namespaces of their pods: a container that is
  * just starting has a process that no file tells of yet. Waits until all are gone.
  */
 export async function endRecorded(folder: string): Promise<void> {
   const recorded = recordedProcesses(folder).filter(isAlive);
-  const own = spaceOf('self');
-  const spaces = new Set(recorded.flatMap(({ pid }) => spaceOf(pid) ?? []).filter((space) => space !== own));
-  // The holders are among the first to go: nothing enters the namespaces after that.
-  for (let all = recorded, round = 0; all.length > 0 && round < rounds; all = inside(spaces), round++) {
-    for (const found of all) signal(found, 'SIGKILL');
-    await Promise.all(all.map((found) => ended(found, 5_000)));
+  const { spaces, release } = hold(recorded.map(({ pid }) => pid));
+  try {
+    // The holders are among the first to go: nothing enters the namespaces after that.
+    for (let all = recorded, round = 0; all.length > 0 && round < rounds; all = inside(spaces), round++) {
+      for (const found of all) signal(found, 'SIGKILL');
+      await Promise.all(all.map((found) => ended(found, 5_000)));
+    }
+  } finally {
+    release();
   }
 }
 
