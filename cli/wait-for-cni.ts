@@ -1,5 +1,4 @@
 /** Waits until the CNI plugin is on every node, and says on what. */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { KubeClient } from '../kube/client.ts';
 import { resources } from '../kube/resources.ts';
 import type { KubeObject } from '../kube/types.ts';
@@ -8,8 +7,7 @@ import { isReadyPod } from './control-pods.ts';
 import { formatDuration } from './duration.ts';
 import { CliError } from './errors.ts';
 import { podTrouble, type Trouble } from './pod-trouble.ts';
-
-const quietMs = 2_000;
+import { type Wait, waitUntil } from './wait-until.ts';
 
 export interface Coverage {
   ready: number;
@@ -48,31 +46,19 @@ async function lastWords(kube: KubeClient, { metadata }: KubeObject): Promise<st
 }
 
 /** @throws CliError `cni-timeout` naming what was waited for */
-export async function waitForCni(
-  kube: KubeClient,
-  timeoutMs: number,
-  signal: AbortSignal,
-  waiting: (on: string) => void,
-): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  let asked = performance.now();
-  for (;;) {
-    const daemonSet = await kube.get(resources.daemonSets, cniName, cniName);
-    if (coverage(daemonSet).complete) return;
-    const now = performance.now();
-    const late = now > deadline;
-    if (now - asked > quietMs || late) {
-      asked = now;
-      const { message, fix } = await cniTrouble(kube, daemonSet);
-      waiting(message);
-      if (late) {
-        throw new CliError({
-          code: 'cni-timeout',
-          message: `The CNI plugin is not on every node after ${formatDuration(timeoutMs)} (--wait): ${message}`,
-          fix,
-        });
-      }
-    }
-    await delay(200, undefined, { signal });
-  }
+export async function waitForCni(kube: KubeClient, wait: Wait): Promise<void> {
+  await waitUntil(
+    wait,
+    async () => {
+      const seen = await kube.get(resources.daemonSets, cniName, cniName);
+      return { done: coverage(seen).complete, seen };
+    },
+    (seen) => cniTrouble(kube, seen),
+    ({ message, fix }) =>
+      new CliError({
+        code: 'cni-timeout',
+        message: `The CNI plugin is not on every node after ${formatDuration(wait.timeoutMs)} (--wait): ${message}`,
+        fix,
+      }),
+  );
 }

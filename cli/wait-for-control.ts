@@ -1,5 +1,4 @@
 /** Waits for the control plane, and says on what. */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { KubeClient } from '../kube/client.ts';
 import { resources } from '../kube/resources.ts';
 import type { KubeObject } from '../kube/types.ts';
@@ -8,8 +7,7 @@ import { controlPods, isReadyPod } from './control-pods.ts';
 import { formatDuration } from './duration.ts';
 import { CliError } from './errors.ts';
 import { deploymentTrouble, podTrouble, type Trouble } from './pod-trouble.ts';
-
-const quietMs = 2_000;
+import { type Wait, waitUntil } from './wait-until.ts';
 
 /** The Deployment has rolled out this very generation, and has pods at all: no pod of an older one is left, which might be the one that is available. */
 export function isRolledOut(deployment: KubeObject): boolean {
@@ -46,31 +44,19 @@ export async function controlTrouble(kube: KubeClient, deployment: KubeObject | 
 }
 
 /** @throws CliError `control-timeout` naming what was waited for */
-export async function waitForControl(
-  kube: KubeClient,
-  timeoutMs: number,
-  signal: AbortSignal,
-  waiting: (on: string) => void,
-): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  let asked = performance.now();
-  for (;;) {
-    const deployment = await kube.find(resources.deployments, controlName, controlNamespace);
-    if (deployment && isRolledOut(deployment)) return;
-    const now = performance.now();
-    const late = now > deadline;
-    if (now - asked > quietMs || late) {
-      asked = now;
-      const { message, fix } = await controlTrouble(kube, deployment);
-      waiting(message);
-      if (late) {
-        throw new CliError({
-          code: 'control-timeout',
-          message: `deploy/${controlName} in namespace ${controlNamespace} is not ready after ${formatDuration(timeoutMs)} (--wait): ${message}`,
-          fix,
-        });
-      }
-    }
-    await delay(200, undefined, { signal });
-  }
+export async function waitForControl(kube: KubeClient, wait: Wait): Promise<void> {
+  await waitUntil(
+    wait,
+    async () => {
+      const seen = await kube.find(resources.deployments, controlName, controlNamespace);
+      return { done: seen !== undefined && isRolledOut(seen), seen };
+    },
+    (seen) => controlTrouble(kube, seen),
+    ({ message, fix }) =>
+      new CliError({
+        code: 'control-timeout',
+        message: `deploy/${controlName} in namespace ${controlNamespace} is not ready after ${formatDuration(wait.timeoutMs)} (--wait): ${message}`,
+        fix,
+      }),
+  );
 }

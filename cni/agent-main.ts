@@ -10,7 +10,7 @@ const log = (line: string): boolean => process.stderr.write(`${new Date().toISOS
 
 async function main(): Promise<void> {
   const config = readAgentConfig(process.env);
-  const kube = createInClusterClient(process.env, log);
+  const kube = createInClusterClient(process.env, (what, why) => log(`${what}: ${why ?? 'well again'}`));
   const agent = new Agent({
     config,
     files: new PluginFiles(config.binDir),

@@ -34,9 +34,7 @@ describe('the first list', () => {
     expect(plugins('10-pods.conflist')).toEqual([...JSON.parse(list).plugins, entry]);
     expect(statSync(join(folder, '10-pods.conflist')).mode & 0o777).toBe(0o600);
     expect(read('99-other.conflist')).toBe(list);
-    expect(conf.isChained).toBe(true);
     conf.unchain();
-    expect(conf.isChained).toBe(false);
     expect(everything()).toEqual(before);
   });
 
@@ -131,7 +129,6 @@ describe('a single configuration', () => {
 test('a folder without a configuration is waited for', () => {
   put('README', 'nothing here');
   expect(conf.chain()).toBeUndefined();
-  expect(conf.isChained).toBe(false);
   conf.unchain();
   expect(readdirSync(folder)).toEqual(['README']);
 });

@@ -35,17 +35,6 @@ export class ConfFolder {
     }
   }
 
-  /** Whether the first configuration, the one in use, ends with the plugin. */
-  get isChained(): boolean {
-    const [first] = this.#list();
-    if (first === undefined || !names.isList(first)) return false;
-    try {
-      return isChained(this.#read(first));
-    } catch {
-      return false;
-    }
-  }
-
   /** Leaves the folder as it would be without the plugin. */
   unchain(): void {
     for (const file of this.#list()) if (names.isList(file) && holdsPlugin(this.#read(file))) this.#restore(file);

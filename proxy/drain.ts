@@ -39,3 +39,29 @@ export class ConnectionSet {
     });
   }
 }
+
+/** A connection's place among them: known before the connection is made, which may be over before it is taken in. */
+export class Place {
+  readonly #connections: ConnectionSet;
+  #connection: Drainable | undefined;
+  #over = false;
+
+  constructor(connections: ConnectionSet) {
+    this.#connections = connections;
+  }
+
+  take(connection: Drainable): void {
+    if (this.#over) return;
+    this.#connection = connection;
+    this.#connections.add(connection);
+  }
+
+  leave(): void {
+    this.#over = true;
+    if (this.#connection) this.#connections.delete(this.#connection);
+  }
+
+  drain(): void {
+    this.#connection?.drain();
+  }
+}

@@ -119,7 +119,11 @@ async function install(flags: Flags, context: Context): Promise<void> {
     const { waitForControl } = await import('../wait-for-control.ts');
     const waited = performance.now();
     await status.start(`Waiting for deploy/${controlName}`);
-    await waitForControl(kube, wait, context.signal, (on) => status.waiting(on));
+    await waitForControl(kube, {
+      timeoutMs: wait,
+      signal: context.signal,
+      waiting: (on) => status.waiting(on),
+    });
     status.done(`Control plane is ready (deploy/${controlName}, ${seconds(waited)})`);
     const { waitForInjector } = await import('../wait-for-injector.ts');
     await status.start('Waiting for the injector to answer the API server');
@@ -169,7 +173,7 @@ async function applyAll(
 /** Only a plugin that is on every node may be what pods wait for: the control plane comes after it. */
 async function waitForPlugin(kube: KubeClient, wait: number, status: Status, { signal }: Context): Promise<void> {
   const { waitForCni } = await import('../wait-for-cni.ts');
-  await waitForCni(kube, wait, signal, (on) => status.waiting(`ds/${cniName}: ${on}`));
+  await waitForCni(kube, { timeoutMs: wait, signal, waiting: (on) => status.waiting(`ds/${cniName}: ${on}`) });
 }
 
 /** How many objects went that an install with other options had made: last, when nothing depends on them any more. */

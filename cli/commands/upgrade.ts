@@ -40,6 +40,7 @@ async function upgrade(flags: Flags, context: Context): Promise<void> {
   const { waitForInjector } = await import('../wait-for-injector.ts');
   const { Status } = await import('../render/status.ts');
   const status = new Status(io);
+  const until = { timeoutMs: wait, signal, waiting: (on: string) => status.waiting(on) };
   const kube = await context.kube();
   try {
     const deployment = await kube.find(resources.deployments, controlName, controlNamespace);
@@ -57,11 +58,11 @@ async function upgrade(flags: Flags, context: Context): Promise<void> {
     for (const object of objects) {
       signal.throwIfAborted();
       await kube.apply(object, { fieldManager: 'mesh', force: true });
-      if (object.kind === 'DaemonSet') await waitForCni(kube, wait, signal, (on) => status.waiting(on));
+      if (object.kind === 'DaemonSet') await waitForCni(kube, until);
     }
     status.done(`Applied ${objects.length} objects to "${kube.name}"`);
     await status.start(`Waiting for deploy/${controlName}`);
-    await waitForControl(kube, wait, signal, (on) => status.waiting(on));
+    await waitForControl(kube, until);
     status.done(`Control plane is ready (deploy/${controlName})`);
     await status.start('Waiting for the injector to answer the API server');
     await waitForInjector(kube, wait, signal);

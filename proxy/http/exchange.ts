@@ -11,9 +11,7 @@ export interface Exchange {
   method: string;
   /** Tries made so far, the first included. */
   attempts: number;
-  /** The endpoint of the try before, for a retry to avoid; undefined on the first. */
-  avoid: Endpoint | undefined;
-  /** Set by the target: the endpoint of this try. */
+  /** Set by the target: the endpoint of this try; before a later one that of the try before, to be avoided. */
   endpoint: Endpoint | undefined;
   /** 0 where no response came. */
   status: number;
@@ -36,7 +34,6 @@ export function newExchange(): Exchange {
   return {
     method: '',
     attempts: 0,
-    avoid: undefined,
     endpoint: undefined,
     status: 0,
     startedAt: 0,
@@ -54,7 +51,6 @@ export function newExchange(): Exchange {
 export function beginExchange(exchange: Exchange, method: string): void {
   exchange.method = method;
   exchange.attempts = 0;
-  exchange.avoid = undefined;
   exchange.endpoint = undefined;
   exchange.status = 0;
   exchange.startedAt = performance.now();

@@ -6,7 +6,6 @@ import type { Duplex } from 'node:stream';
 import type { Carrier, CarrierHandler } from '../carrier.ts';
 import { ProxyError } from '../error.ts';
 import { passedOn } from '../net/reclaim.ts';
-import { type SpliceCounters, splice } from '../net/splice.ts';
 import type { Timed } from '../net/timer-wheel.ts';
 import { BodyFramer } from './body-framer.ts';
 import { errorResponse } from './errors.ts';
@@ -16,6 +15,7 @@ import { Gatherer } from './gatherer.ts';
 import { HeadParser } from './head-parser.ts';
 import { Replay } from './replay.ts';
 import { closeLine, keepAliveLine, without } from './rewrite.ts';
+import { switchOver } from './switch-over.ts';
 
 const headTimeoutMs = 60_000;
 const idleTimeoutMs = 3_600_000;
@@ -227,10 +227,7 @@ export class Http1Connection implements CarrierHandler, Timed {
     // A try that was answered is over already; what becomes of the rest of the response is told by requestEnd.
     if (!this.#responseStarted) this.#options.observer.attemptEnd(exchange, error);
     const safe = error.retry === 'yes' || (error.retry === 'idempotent' && isIdempotent(exchange.method));
-    if (safe && this.#replay.whole && !this.#responseStarted && exchange.attempts < maxAttempts) {
-      exchange.avoid = exchange.endpoint;
-      return this.#acquire();
-    }
+    if (safe && this.#replay.whole && !this.#responseStarted && exchange.attempts < maxAttempts) return this.#acquire();
     this.#abort(error);
   }
 
@@ -354,16 +351,9 @@ export class Http1Connection implements CarrierHandler, Timed {
     this.#exchange.receivedBytes += buffer.length;
     this.#client.write(without(buffer, headEnd, this.#response.dropped, undefined, 0));
     if (headEnd < buffer.length) this.#client.write(buffer.subarray(headEnd));
-    const server = carrier.detach();
     this.#client.removeAllListeners('data').removeAllListeners('end').removeAllListeners('drain');
-    if (this.#pending) server.write(this.#pending);
+    switchOver(this.#client, carrier.detach(), this.#pending, this.#exchange, this.#options.observer);
     this.#pending = undefined;
-    const counters: SpliceCounters = { sentBytes: 0, receivedBytes: 0 };
-    splice(this.#client, server, counters, () => {
-      this.#exchange.sentBytes += counters.sentBytes;
-      this.#exchange.receivedBytes += counters.receivedBytes;
-      this.#options.observer.requestEnd(this.#exchange);
-    });
   }
 
   /** A request that is not forwarded at all. */

@@ -116,7 +116,6 @@ export class Http2Exchange implements MessageHandler, SessionUser {
     const safe = error.retry === 'yes' || (error.retry === 'idempotent' && isIdempotent(record.method));
     const whole = this.#replay?.whole ?? true;
     if (safe && whole && !this.#responseStarted && record.attempts < maxAttempts) {
-      record.avoid = record.endpoint;
       record.firstByteAt = 0;
       return this.#acquire();
     }

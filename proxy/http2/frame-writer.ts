@@ -13,6 +13,8 @@ const recordBytes = 16_384;
 /** A frame for less is not worth its header. */
 const worthCutting = 256;
 
+const empty = Buffer.alloc(0);
+
 interface Block {
   bytes: Buffer;
   used: number;
@@ -60,7 +62,7 @@ export class FrameWriter {
    * Copies a frame; its payload is not needed afterwards. DATA is cut where a TLS record ends, so that the reader of the
    * record gets whole frames and not a piece of one more.
    */
-  frame(type: number, flags: number, stream: number, payload: Buffer): void {
+  frame(type: number, flags: number, stream: number, payload: Buffer = empty): void {
     for (let start = 0; ; ) {
       const block = this.#blocks.at(-1) ?? this.#addBlock();
       const { bytes, used } = block;

@@ -3,6 +3,7 @@
  * this end do or keep.
  */
 import type { Duplex } from 'node:stream';
+import { leave } from '../net/leave.ts';
 import type { Breach } from './breach.ts';
 import { FrameReader } from './frame-reader.ts';
 import { frameBreach, orderBreach } from './frame-rules.ts';
@@ -17,7 +18,6 @@ import { type SessionStream, type StreamOwner, StreamReset } from './session-str
 import { ownSettings } from './settings.ts';
 import { StreamIds } from './stream-ids.ts';
 
-const empty = Buffer.alloc(0);
 /** A table of no bytes, which is what this end uses of it. */
 const noTable = Buffer.from([0x20]);
 /** Acknowledgements that the peer does not read. */
@@ -254,12 +254,9 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
         return this.#onWindowUpdate(id, payload);
       case frame.pushPromise:
         return this.#fail(errorCode.protocolError, 'PUSH_PROMISE although push is off');
-      case frame.priority:
-        if (!this.#budget.idleFrames.take()) this.#calm('PRIORITY frames');
-        return;
       default:
-        // Unknown ones are ignored (section 5.5).
-        if (!this.#budget.idleFrames.take()) this.#calm('unknown frames');
+        // PRIORITY means nothing any more (section 5.3.2), and unknown ones are ignored (section 5.5).
+        if (!this.#budget.idleFrames.take()) this.#calm('frames that mean nothing');
     }
   }
 
@@ -326,7 +323,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     this.#settled = true;
     const breach = this.#sending.settings(payload);
     if (breach) return this.#fail(breach.code, breach.message);
-    this.#writer.frame(frame.settings, flag.ack, 0, empty);
+    this.#writer.frame(frame.settings, flag.ack, 0);
     this.#sending.pump();
     this.#boundUnsent();
     if (!this.#over) this.#options.onRoom?.();
@@ -397,14 +394,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
       this.#streams.delete(stream.id);
       stream.abort(new StreamReset(errorCode.cancel, error?.message ?? 'the connection is over', true));
     }
-    this.#socket.on('error', () => {}); // told already
-    if (error) this.#socket.destroy();
-    else {
-      this.#socket.end();
-      // A peer that never closes its side does not keep ours.
-      setTimeout(() => this.#socket.destroy(), 1_000).unref();
-      this.#socket.resume();
-    }
+    leave(this.#socket, error !== undefined);
     this.#options.onClose(error);
   }
 }

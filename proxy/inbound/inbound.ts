@@ -11,9 +11,9 @@ import {
 } from '../../protocol/discovery.ts';
 import { parseSpiffeId, type SpiffeId } from '../../protocol/identity.ts';
 import { inPortRanges, type PortRange } from '../config.ts';
-import type { ConnectionSet, Drainable } from '../drain.ts';
+import { type ConnectionSet, type Drainable, Place } from '../drain.ts';
 import type { ProxyError } from '../error.ts';
-import { type HttpObserver, isFailure, latencyOf } from '../http/exchange.ts';
+import { type HttpObserver, type HttpOptions, isFailure, latencyOf } from '../http/exchange.ts';
 import { Http1Connection } from '../http/http1-connection.ts';
 import { Http2Connection } from '../http/http2-connection.ts';
 import { errorCode } from '../http2/frames.ts';
@@ -124,57 +124,46 @@ export class Inbound {
   }
 
   #http1(client: Client, read: Buffer | undefined, application: Socket): void {
-    const { connections, timers, log } = this.#options;
-    const { stream, destination } = client;
-    const series = this.#series(client, 'http');
-    let connection: Http1Connection | undefined;
+    const { stream, destination, identity } = client;
+    const place = new Place(this.#options.connections);
     const first = application.destroyed || application.readableEnded ? undefined : application;
-    const target = new Application(destination, first, () => connection?.drain());
-    series.connectionOpened();
-    let over = false;
-    connection = new Http1Connection(stream, read, {
+    const target = new Application(destination, first, () => place.drain());
+    const connection = new Http1Connection(stream, read, {
+      ...this.#engine(client, place, target),
       target,
-      observer: observe(series),
-      timers,
-      errorHeader: client.identity !== null,
       // The peer's proxy may try another endpoint; REFUSED_STREAM tells it that the application saw nothing.
-      ...(client.identity ? { onServerLost: (error: ProxyError) => breakOff(stream, error) } : {}),
-      onClose: () => {
-        over = true;
-        series.connectionClosed();
-        target.close();
-        if (connection) connections.delete(connection);
-      },
-      onRefused: (code) => log.warn('inbound request refused', { code, destination, peer: client.identity ?? 'plain' }),
+      ...(identity ? { onServerLost: (error: ProxyError) => breakOff(stream, error) } : {}),
     });
-    if (!over) connections.add(connection);
+    place.take(connection);
     if (stream.destroyed) connection.destroy();
   }
 
   #http2(client: Client, read: Buffer | undefined, application: Socket): void {
-    const { connections, timers, log } = this.#options;
-    const { stream, destination } = client;
-    const series = this.#series(client, 'http');
-    let connection: Http2Connection | undefined;
+    const { stream, destination, identity } = client;
+    const place = new Place(this.#options.connections);
     // So that its client looks for another server, as it would without the mesh.
-    const target = new Http2Application(destination, application, timers, () => connection?.drain());
+    const target = new Http2Application(destination, application, this.#options.timers, () => place.drain());
+    const options = { ...this.#engine(client, place, target), target, toProxy: identity !== null };
+    place.take(new Http2Connection(stream, read, options));
+  }
+
+  /** What either engine needs; counts the connection until it closes, and with it `target`. */
+  #engine(client: Client, place: Place, target: { close(): void }): HttpOptions {
+    const { timers, log } = this.#options;
+    const { destination, identity } = client;
+    const series = this.#series(client, 'http');
     series.connectionOpened();
-    let over = false;
-    connection = new Http2Connection(stream, read, {
-      target,
+    return {
       observer: observe(series),
       timers,
-      errorHeader: client.identity !== null,
-      toProxy: client.identity !== null,
+      errorHeader: identity !== null,
       onClose: () => {
-        over = true;
         series.connectionClosed();
         target.close();
-        if (connection) connections.delete(connection);
+        place.leave();
       },
-      onRefused: (code) => log.warn('inbound request refused', { code, destination, peer: client.identity ?? 'plain' }),
-    });
-    if (!over) connections.add(connection);
+      onRefused: (code) => log.warn('inbound request refused', { code, destination, peer: identity ?? 'plain' }),
+    };
   }
 
   /** `silent`: it has ended before a byte came, as health probes do; it counts only if bytes follow all the same. */

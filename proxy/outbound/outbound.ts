@@ -4,7 +4,8 @@ import type { Duplex } from 'node:stream';
 import { type Address, parseAddress } from '../../protocol/discovery.ts';
 import type { Carrier } from '../carrier.ts';
 import type { TargetCache } from '../discovery/target-cache.ts';
-import type { ConnectionSet, Drainable } from '../drain.ts';
+import { type ConnectionSet, type Drainable, Place } from '../drain.ts';
+import type { HttpOptions } from '../http/exchange.ts';
 import { Http1Connection } from '../http/http1-connection.ts';
 import { Http2Connection } from '../http/http2-connection.ts';
 import type { Logger } from '../log.ts';
@@ -77,34 +78,25 @@ export class Outbound {
   }
 
   #http1(socket: Socket, read: Buffer | undefined, stack: TargetStack): void {
-    const { connections, timers, log } = this.#options;
-    const connection: Http1Connection = new Http1Connection(socket, read, {
-      target: stack,
-      observer: stack,
-      timers,
-      errorHeader: true,
-      onClose: () => connections.delete(connection),
-      onRefused: (code) => log.warn('outbound request refused', { code, target: stack.target.address }),
-    });
-    if (!socket.destroyed) connections.add(connection);
+    const place = new Place(this.#options.connections);
+    place.take(new Http1Connection(socket, read, { ...this.#engine(place, stack), target: stack }));
   }
 
   #http2(socket: Socket, read: Buffer | undefined, stack: TargetStack): void {
-    const { connections, timers, log } = this.#options;
-    let over = false;
-    const connection: Http2Connection = new Http2Connection(socket, read, {
-      target: stack,
+    const place = new Place(this.#options.connections);
+    place.take(new Http2Connection(socket, read, { ...this.#engine(place, stack), target: stack, toProxy: false }));
+  }
+
+  /** What either engine needs. */
+  #engine(place: Place, stack: TargetStack): HttpOptions {
+    const { timers, log } = this.#options;
+    return {
       observer: stack,
       timers,
       errorHeader: true,
-      toProxy: false,
-      onClose: () => {
-        over = true;
-        connections.delete(connection);
-      },
+      onClose: () => place.leave(),
       onRefused: (code) => log.warn('outbound request refused', { code, target: stack.target.address }),
-    });
-    if (!over) connections.add(connection);
+    };
   }
 
   #opaque(socket: Socket, read: Buffer | undefined, stack: TargetStack): void {

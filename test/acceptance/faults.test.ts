@@ -11,6 +11,8 @@ import { hello, unnoticed } from '../support/steady.ts';
 /** A cluster on the same machine leaves less of it. */
 const rate = onCluster ? 300 : 500;
 
+if (onCluster) process.stderr.write('a killed daemon, skipped: only a local mesh has one\n');
+
 describe.skipIf(unable)(`faults at ${rate} requests per second`, () => {
   let mesh: TestMesh;
   let client: PodObject;
