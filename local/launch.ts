@@ -16,6 +16,7 @@ import {
 import { chmod, copyFile, link, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { withLock } from './lock.ts';
 import type { FromSupervisor } from './messages.ts';
 import type { LocalPaths } from './paths.ts';
 import { localPreflight, searchPath } from './preflight.ts';
@@ -90,7 +91,7 @@ function startLocked(
   paths: LocalPaths,
   progress: (step: string) => void,
 ): Promise<{ kubeconfig: string; alreadyRunning: boolean }> {
-  return withLock(paths, async () => {
+  return locked(paths, async () => {
     if ((await localMeshStatus(paths)) === 'running' && existsSync(join(paths.run, 'ready'))) {
       return { kubeconfig: paths.kubeconfig, alreadyRunning: true };
     }
@@ -167,7 +168,7 @@ async function superviseUntilReady(
 /** Ends everything the local mesh has started on this machine and removes its folders. Safe to repeat. */
 export async function stopLocalMesh(paths: LocalPaths, progress: (step: string) => void): Promise<void> {
   if (!existsSync(paths.state) && !existsSync(paths.run)) return;
-  await withLock(paths, async () => {
+  await locked(paths, async () => {
     progress('Stopping the local mesh');
     await endRecorded(paths, ['supervisor.json', 'daemon.json'], 5_000);
     progress('Ending its pods');
@@ -295,8 +296,8 @@ async function installPrograms(state: string): Promise<string> {
   return target;
 }
 
-/** One start or stop at a time; a lock of a process that is gone counts for nothing. */
-async function withLock<T>(paths: LocalPaths, work: () => Promise<T>): Promise<T> {
+/** One start or stop at a time. */
+async function locked<T>(paths: LocalPaths, work: () => Promise<T>): Promise<T> {
   try {
     mkdirSync(paths.run, { recursive: true, mode: 0o711 });
     accessSync(paths.run, constants.W_OK);
@@ -307,27 +308,11 @@ async function withLock<T>(paths: LocalPaths, work: () => Promise<T>): Promise<T
       'Set MESH_HOME (or XDG_RUNTIME_DIR, XDG_DATA_HOME) to a folder of this user.',
     );
   }
-  const file = join(paths.run, 'lock');
-  for (let tries = 0; ; tries++) {
-    try {
-      writeFileSync(file, JSON.stringify(identify(process.pid)), { flag: 'wx' });
-      break;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      const holder = readIdentity(file);
-      if ((holder && isAlive(holder)) || tries > 3) {
-        throw new LocalMeshError(
-          'busy',
-          `Another mesh command (process ${holder?.pid ?? '?'}) is starting or stopping the local mesh.`,
-          'Wait until it is done, then run the command again.',
-        );
-      }
-      rmSync(file, { force: true });
-    }
-  }
-  try {
-    return await work();
-  } finally {
-    rmSync(file, { force: true });
-  }
+  const busy = (holder: number): Error =>
+    new LocalMeshError(
+      'busy',
+      `Another mesh command (process ${holder}) is starting or stopping the local mesh.`,
+      'Wait until it is done, then run the command again.',
+    );
+  return withLock(join(paths.run, 'lock'), work, busy);
 }

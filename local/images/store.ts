@@ -1,17 +1,9 @@
 /** The images of this machine's local mesh: unpacked layers, each once, and what images are made of them. */
 import { createHash } from 'node:crypto';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { identify, isAlive, type ProcessIdentity } from '../process.ts';
+import { withLock } from '../lock.ts';
+import type { ProcessIdentity } from '../process.ts';
 import { readRecord, replaceFile } from '../runtime/files.ts';
 import type { ImageConfig } from './contents.ts';
 import { ImageFailure } from './image-error.ts';
@@ -146,32 +138,17 @@ export class ImageStore {
     renameSync(folder, join(this.layers, name));
   }
 
-  /** One change at a time; a lock of a process that is gone counts for nothing. */
+  /** One change at a time. */
   async locked<T>(work: () => Promise<T> | T): Promise<T> {
     mkdirSync(this.layers, { recursive: true });
     // Programs that set the user are files of this machine too: nobody else may reach them.
     chmodSync(this.folder, 0o700);
-    const file = this.#lock;
-    for (let tries = 0; ; tries++) {
-      try {
-        writeFileSync(file, JSON.stringify(identify(process.pid)), { flag: 'wx' });
-        break;
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-        const holder = readRecord<ProcessIdentity>(file);
-        if ((holder && isAlive(holder)) || tries > 3)
-          throw new ImageFailure(
-            'busy',
-            `Another mesh command (process ${holder?.pid ?? '?'}) is loading or removing images.`,
-            'Wait until it is done, then run the command again.',
-          );
-        rmSync(file, { force: true });
-      }
-    }
-    try {
-      return await work();
-    } finally {
-      rmSync(file, { force: true });
-    }
+    const busy = (holder: number): Error =>
+      new ImageFailure(
+        'busy',
+        `Another mesh command (process ${holder}) is loading or removing images.`,
+        'Wait until it is done, then run the command again.',
+      );
+    return withLock(this.#lock, work, busy);
   }
 }
