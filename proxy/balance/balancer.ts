@@ -4,6 +4,7 @@
  */
 import type { Endpoint } from '../../protocol/discovery.ts';
 import { EndpointState } from './endpoint-state.ts';
+import { SlowStart } from './slow-start.ts';
 
 const failuresToEject = 5;
 const firstProbationMs = 1_000;
@@ -26,6 +27,7 @@ export class Balancer<T> {
   #usable: EndpointState<T>[] = [];
   /** When the first probation ends; Infinity without one. */
   #nextReturn = Number.POSITIVE_INFINITY;
+  readonly #slowStart = new SlowStart<T>();
 
   constructor(options: BalancerOptions<T>) {
     this.#attach = options.attach;
@@ -78,11 +80,20 @@ export class Balancer<T> {
     const count = usable.length;
     if (avoid) return this.#another(avoid, now);
     if (count <= 1) return usable[0];
+    const chosen = this.#betterOf(usable, now);
+    const instead = this.#slowStart.instead(chosen, usable, this.#random, now);
+    return instead ? this.#betterOf(instead, now) : chosen;
+  }
+
+  /** Of two taken at random. */
+  #betterOf(states: readonly EndpointState<T>[], now: number): EndpointState<T> {
+    const count = states.length;
+    if (count === 1) return states[0]!;
     const first = Math.floor(this.#random() * count);
     let second = Math.floor(this.#random() * (count - 1));
     if (second >= first) second++;
-    const a = usable[first]!;
-    const b = usable[second]!;
+    const a = states[first]!;
+    const b = states[second]!;
     return b.load(now) < a.load(now) ? b : a;
   }
 
@@ -139,6 +150,7 @@ export class Balancer<T> {
       } else this.#nextReturn = Math.min(this.#nextReturn, state.ejectedUntil);
     }
     this.#usable = this.#all.filter((state) => state.ejectedUntil === 0);
+    this.#slowStart.renew(this.#usable, now);
   }
 }
 

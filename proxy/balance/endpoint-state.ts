@@ -18,13 +18,16 @@ export class EndpointState<T> {
   ejections = 0;
   /** When its probation ends, milliseconds; 0 while it is in use. */
   ejectedUntil = 0;
+  /** When it joined endpoints that were in use already, milliseconds; -Infinity for one that was there from the start. */
+  readonly addedAt: number;
   #latency: number;
   #measuredAt: number;
 
-  /** `latency`: milliseconds to begin with, so that a new endpoint is not flooded. */
+  /** `latency`: milliseconds to begin with, so that a new endpoint is not flooded; undefined for the first ones. */
   constructor(endpoint: Endpoint, data: T, latency: number | undefined, now: number) {
     this.endpoint = endpoint;
     this.data = data;
+    this.addedAt = latency === undefined ? Number.NEGATIVE_INFINITY : now;
     this.#latency = latency ?? unknownLatencyMs;
     this.#measuredAt = now;
   }
