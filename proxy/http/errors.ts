@@ -3,6 +3,7 @@
  * docs/errors-proxy.md holds an entry for each.
  */
 import { type GrpcStatusName, grpcMessage, grpcStatusNames } from './grpc.ts';
+import type { HeadEdit } from './head-edit.ts';
 
 const nothing = Buffer.alloc(0);
 
@@ -64,6 +65,8 @@ export interface ErrorOptions {
   header: boolean;
   /** The request was HEAD: no body (RFC 9110 section 9.3.2). */
   head: boolean;
+  /** What the response is to say besides. */
+  edit?: HeadEdit | undefined;
 }
 
 /** The response for an error; it ends the connection. `detail` goes into the body. */
@@ -76,6 +79,8 @@ export function errorResponse(code: string, detail: string, options: ErrorOption
     `content-length: ${body.length}`,
     'connection: close',
   ];
+  const { fields = [] } = options.edit ?? {};
+  for (let i = 0; i < fields.length; i += 2) lines.push(`${fields[i]}: ${fields[i + 1]}`);
   return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`), options.head ? nothing : body]);
 }
 
@@ -86,7 +91,7 @@ export function errorMessage(
   options: ErrorOptions & { grpc: boolean },
 ): { fields: string[]; body: Buffer } {
   const { status, known, sentence, body } = describe(code, detail);
-  const told = options.header ? ['mesh-error', `${known}; ${sentence}`] : [];
+  const told = [...(options.header ? ['mesh-error', `${known}; ${sentence}`] : []), ...(options.edit?.fields ?? [])];
   if (options.grpc) {
     const message = grpcMessage(body.toString().trimEnd());
     const number = String(grpcStatusOf(code));

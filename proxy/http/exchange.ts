@@ -5,10 +5,23 @@ import type { ProxyError } from '../error.ts';
 import type { SessionUser } from '../http2/session-pool.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
 import { isGrpcFailure } from './grpc.ts';
+import { HeadEdit } from './head-edit.ts';
+import type { Fields, RequestFields } from './head-fields.ts';
 
 /** One request and its response; in HTTP/1 one object per client connection, its fields set anew for each request. */
 export interface Exchange {
   method: string;
+  /** The request's head as the client sent it. Nothing of it is worked out before it is asked for. */
+  request: RequestFields;
+  /** The final head of the response as the server sent it; undefined before. To be read until `requestEnd` returns. */
+  response: Fields | undefined;
+  /**
+   * What the server is to hear otherwise; see `editRequest`. A target sets it in `acquire`, for this try and those
+   * behind it.
+   */
+  requestEdit: HeadEdit | undefined;
+  /** What the client is to hear otherwise; see `editResponse`. For an error of the proxy's own too. */
+  responseEdit: HeadEdit | undefined;
   /** Tries made so far, the first included. */
   attempts: number;
   /** Set by the target: the endpoint of this try; before a later one that of the try before, to be avoided. */
@@ -30,9 +43,13 @@ export interface Exchange {
   state: unknown;
 }
 
-export function newExchange(): Exchange {
+export function newExchange(request: RequestFields): Exchange {
   return {
     method: '',
+    request,
+    response: undefined,
+    requestEdit: undefined,
+    responseEdit: undefined,
     attempts: 0,
     endpoint: undefined,
     status: 0,
@@ -50,6 +67,9 @@ export function newExchange(): Exchange {
 /** Makes the record that of a new request, begun now. */
 export function beginExchange(exchange: Exchange, method: string): void {
   exchange.method = method;
+  exchange.response = undefined;
+  exchange.requestEdit = undefined;
+  exchange.responseEdit = undefined;
   exchange.attempts = 0;
   exchange.endpoint = undefined;
   exchange.status = 0;
@@ -60,6 +80,18 @@ export function beginExchange(exchange: Exchange, method: string): void {
   exchange.grpc = false;
   exchange.grpcStatus = -1;
   exchange.error = undefined;
+}
+
+/** To put lines into the request's head or take some out: before `acquire` calls back, for that try and later ones. */
+export function editRequest(exchange: Exchange): HeadEdit {
+  exchange.requestEdit ??= new HeadEdit();
+  return exchange.requestEdit;
+}
+
+/** The same for the response's final head: until `attemptEnd` returns. */
+export function editResponse(exchange: Exchange): HeadEdit {
+  exchange.responseEdit ??= new HeadEdit();
+  return exchange.responseEdit;
 }
 
 /** Whether it counts against the server: no response or a broken one, status 5xx, a gRPC status that is its fault. */

@@ -174,7 +174,11 @@ export class HeadParser {
     for (let i = colon + 1; i < end; i++) if (!valueByte[buffer[i]!]) return this.#fail('bad-header-value') > 0;
     switch (colon - start) {
       case 2:
-        if (this.#request && spells(buffer, start, 'te') && value(buffer, colon, end).toLowerCase() !== 'trailers') {
+        if (
+          this.#request &&
+          spells(buffer, start, 'te') &&
+          headerValue(buffer, colon, end).toLowerCase() !== 'trailers'
+        ) {
           this.#drop(start, end, base);
         }
         break;
@@ -183,7 +187,7 @@ export class HeadParser {
         break;
       case 6:
         if (this.#request && spells(buffer, start, 'expect')) {
-          this.expectContinue = value(buffer, colon, end).toLowerCase() === '100-continue';
+          this.expectContinue = headerValue(buffer, colon, end).toLowerCase() === '100-continue';
         }
         break;
       case 7:
@@ -233,7 +237,7 @@ export class HeadParser {
   }
 
   #connection(buffer: Buffer, start: number, colon: number, end: number, base: number): void {
-    const text = value(buffer, colon, end).toLowerCase();
+    const text = headerValue(buffer, colon, end).toLowerCase();
     if (text === 'close') this.connectionClose = true;
     else if (text === 'keep-alive') this.connectionKeepAlive = true;
     else {
@@ -250,7 +254,7 @@ export class HeadParser {
 
   #length(buffer: Buffer, colon: number, end: number): boolean {
     if (this.contentLength >= 0) return this.#fail('length-repeated') > 0;
-    const text = value(buffer, colon, end);
+    const text = headerValue(buffer, colon, end);
     if (text.length === 0 || text.length > 15) return this.#fail('bad-length') > 0;
     for (let i = 0; i < text.length; i++) {
       const digit = text.charCodeAt(i);
@@ -261,7 +265,7 @@ export class HeadParser {
   }
 
   #coding(buffer: Buffer, colon: number, end: number): boolean {
-    const text = value(buffer, colon, end).toLowerCase();
+    const text = headerValue(buffer, colon, end).toLowerCase();
     if (++this.#codings > 1) return this.#fail('bad-transfer-encoding') > 0;
     if (text === 'chunked') {
       this.chunked = true;
@@ -318,7 +322,8 @@ function methodName(buffer: Buffer, start: number, end: number): string {
   return commonMethods.find((method) => method === name) ?? name;
 }
 
-function value(buffer: Buffer, colon: number, end: number): string {
+/** What stands between the colon and the end of a header line, without the space around it. */
+export function headerValue(buffer: Buffer, colon: number, end: number): string {
   let from = colon + 1;
   let to = end;
   while (from < to && (buffer[from] === SP || buffer[from] === HTAB)) from++;
@@ -327,7 +332,7 @@ function value(buffer: Buffer, colon: number, end: number): string {
 }
 
 /** Sorts pairs of start and end by start and removes repeated ones. */
-function sortPairs(pairs: number[]): void {
+export function sortPairs(pairs: number[]): void {
   const ordered = new Map<number, number>();
   for (let i = 0; i < pairs.length; i += 2) ordered.set(pairs[i]!, pairs[i + 1]!);
   const starts = [...ordered.keys()].sort((a, b) => a - b);

@@ -21,7 +21,7 @@ const maxAttempts = 5;
 const maxInterim = 64;
 
 export class Http2Exchange implements MessageHandler, SessionUser {
-  readonly record: Exchange = newExchange();
+  readonly record: Exchange;
   readonly #options: Http2Options;
   readonly #client: MessageStream;
   readonly #list: HeaderList;
@@ -57,6 +57,7 @@ export class Http2Exchange implements MessageHandler, SessionUser {
     this.#requestEnded = request.end;
     this.#requestLeft = request.head.contentLength;
     client.handler = this;
+    this.record = newExchange(request.list);
     beginExchange(this.record, request.head.method);
     this.record.grpc = request.head.grpc;
     this.record.sentBytes = request.list.block.length;
@@ -84,7 +85,8 @@ export class Http2Exchange implements MessageHandler, SessionUser {
   }
 
   #send(session: MessageSession): void {
-    const { block } = this.#list;
+    const { requestEdit } = this.record;
+    const block = requestEdit ? requestEdit.applyTo(this.#list) : this.#list.block;
     if (this.#list.bytes > session.maxHeaderListBytes) {
       const message = 'the request has more headers than the server reads';
       return this.#attemptFailed(new ProxyError('head-too-large', message, { source: 'proxy' }));
@@ -233,8 +235,9 @@ export class Http2Exchange implements MessageHandler, SessionUser {
     this.#responseStarted = true;
     this.#replay = undefined;
     record.status = head.status;
+    record.response = head.list;
     this.#options.observer.attemptEnd(record, undefined);
-    this.#client.sendHeaders(block, end);
+    this.#client.sendHeaders(record.responseEdit ? record.responseEdit.applyTo(head.list) : block, end);
     if (end) this.#responseDone(head.list);
   }
 
@@ -294,9 +297,9 @@ export class Http2Exchange implements MessageHandler, SessionUser {
       client.cancel(error.retry === 'yes' ? errorCode.refusedStream : (code ?? errorCode.connectError));
     } else if (error.code === 'stream-reset') client.cancel(afterResponse(code));
     else {
-      const { method, grpc } = this.record;
+      const { method, grpc, responseEdit: edit } = this.record;
       if (grpc) this.record.grpcStatus = grpcStatusOf(error.code);
-      refuse(client, error.code, error.message, { header: errorHeader, head: method === 'HEAD', grpc });
+      refuse(client, error.code, error.message, { header: errorHeader, head: method === 'HEAD', grpc, edit });
     }
     this.#finish(error);
   }

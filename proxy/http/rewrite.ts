@@ -1,4 +1,7 @@
-/** A head as it goes on: without the lines that are meant for this hop. */
+/** A head as it goes on: without the lines that are meant for this hop, and with those that the proxy has to say. */
+import type { HeadEdit } from './head-edit.ts';
+import { eachLine } from './head-fields.ts';
+import { sortPairs } from './head-parser.ts';
 
 export const keepAliveLine = Buffer.from('Connection: keep-alive\r\n');
 export const closeLine = Buffer.from('Connection: close\r\n');
@@ -27,4 +30,30 @@ export function without(
   }
   parts.push(buffer.subarray(from, end));
   return Buffer.concat(parts);
+}
+
+/** The same with an edit of the head, which ends at `headEnd`; `line` comes behind what the edit puts in. */
+export function edited(
+  buffer: Buffer,
+  end: number,
+  dropped: readonly number[],
+  line: Buffer | undefined,
+  headEnd: number,
+  edit: HeadEdit,
+): Buffer {
+  const pairs = [...dropped];
+  eachLine(buffer, headEnd, (colon, start, lineEnd) => {
+    if (edit.names.has(buffer.toString('latin1', start, colon).toLowerCase())) pairs.push(start, lineEnd);
+    return true;
+  });
+  if (pairs.length > dropped.length) sortPairs(pairs);
+  return without(buffer, end, pairs, linesOf(edit, line), headEnd);
+}
+
+function linesOf({ fields }: HeadEdit, line: Buffer | undefined): Buffer | undefined {
+  if (fields.length === 0) return line;
+  let text = '';
+  for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`;
+  const lines = Buffer.from(text, 'latin1');
+  return line ? Buffer.concat([lines, line]) : lines;
 }

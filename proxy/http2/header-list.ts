@@ -41,6 +41,16 @@ export class HeaderList {
     return undefined;
   }
 
+  /** Of a request; empty without one. */
+  get path(): string {
+    return this.value(':path') ?? '';
+  }
+
+  /** Of a request, whichever way it says it (RFC 9113 section 8.3.1); empty without one. */
+  get authority(): string {
+    return this.value(':authority') ?? this.value('host') ?? '';
+  }
+
   /** The same list without some names; itself where it has none of them. */
   without(dropped: ReadonlySet<string>): HeaderList {
     const { fields, neverIndexed } = this;

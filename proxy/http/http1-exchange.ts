@@ -1,0 +1,301 @@
+/**
+ * The server's side of the HTTP/1 engine: a request tried until a server answers, and its response read. One object per
+ * client connection, used for one request after another.
+ */
+import type { Duplex } from 'node:stream';
+import type { Carrier, CarrierHandler } from '../carrier.ts';
+import { ProxyError } from '../error.ts';
+import { passedOn } from '../net/reclaim.ts';
+import { BodyFramer } from './body-framer.ts';
+import { beginExchange, type Exchange, type Http1Options, isIdempotent, newExchange } from './exchange.ts';
+import { badResponse, responseLost } from './failures.ts';
+import { Gatherer } from './gatherer.ts';
+import { Http1Fields } from './head-fields.ts';
+import { HeadParser } from './head-parser.ts';
+import { Replay } from './replay.ts';
+import { closeLine, edited, keepAliveLine, without } from './rewrite.ts';
+
+const maxAttempts = 5;
+
+/** The client's side, as its exchange sees it. */
+export interface Http1Client {
+  /** Bytes of the response. False: the client has to catch up, and calls `resume()` when it has. */
+  write(bytes: Buffer): boolean;
+  /** A try has been given what there was of the request. False: the server has to catch up. */
+  onBegun(open: boolean): void;
+  /** The server has to catch up with the request; `onRoom` tells when it has. */
+  onFull(): void;
+  onRoom(): void;
+  /** The response is complete. */
+  onComplete(): void;
+  /** A 101 is written: from here on the bytes are the applications' own. */
+  onSwitch(server: Duplex): void;
+  /** It failed for good, and is told to the observer. `begun`: a part of the response is written. */
+  onFailed(error: ProxyError, begun: boolean): void;
+}
+
+export class Http1Exchange implements CarrierHandler {
+  readonly record: Exchange;
+  /** The connection ends with this response. */
+  closeAfter = false;
+  readonly #client: Http1Client;
+  readonly #options: Http1Options;
+  readonly #request: HeadParser;
+  readonly #requestBody: BodyFramer;
+  readonly #requestFields: Http1Fields;
+  readonly #response = new HeadParser('response');
+  readonly #responseBody = new BodyFramer();
+  readonly #responseFields = new Http1Fields(this.#response);
+  readonly #responseHeads = new Gatherer();
+  /** The request: first its head with what came in one piece with it, then the rest of its body. */
+  readonly #replay = new Replay();
+  #headEnd = 0;
+  #carrier: Carrier | undefined;
+  #acquiring = false;
+  #over = true;
+  #responseHead: Buffer | undefined;
+  #responseStarted = false;
+  #serverCloses = false;
+  readonly #acquired = (error: ProxyError | undefined, carrier: Carrier | undefined): void =>
+    this.#onAcquired(error, carrier);
+
+  /** `request`, `requestBody`: of the request at hand; the client's side reads them. */
+  constructor(client: Http1Client, options: Http1Options, request: HeadParser, requestBody: BodyFramer) {
+    this.#client = client;
+    this.#options = options;
+    this.#request = request;
+    this.#requestBody = requestBody;
+    this.#requestFields = new Http1Fields(request);
+    this.record = newExchange(this.#requestFields);
+  }
+
+  // === Request ===
+
+  /** A request whose head, in order, ends at `headEnd`; what follows is of its body. */
+  begin(bytes: Buffer, headEnd: number, closeAfter: boolean): void {
+    beginExchange(this.record, this.#request.method);
+    this.closeAfter = closeAfter;
+    this.#over = false;
+    this.#responseStarted = false;
+    this.#responseHead = undefined;
+    this.#headEnd = headEnd;
+    this.#requestFields.hold(bytes, headEnd);
+    this.#replay.begin();
+    this.send(bytes);
+    this.#acquire();
+  }
+
+  /** No try has a connection yet: what comes of the body has to wait. */
+  get acquiring(): boolean {
+    return this.#acquiring;
+  }
+
+  /** A part of the response is written. */
+  get begun(): boolean {
+    return this.#responseStarted;
+  }
+
+  send(bytes: Buffer): void {
+    this.record.sentBytes += bytes.length;
+    passedOn(bytes.length);
+    if (!this.#carrier) {
+      this.#replay.hold(bytes);
+      return;
+    }
+    this.#replay.add(bytes);
+    if (!this.#carrier.write(bytes)) this.#client.onFull();
+  }
+
+  /** The client has caught up with the response. */
+  resume(): void {
+    this.#carrier?.resume();
+  }
+
+  /** Ends it, for the observer too. */
+  fail(error: ProxyError): void {
+    const carrier = this.#carrier;
+    this.#carrier = undefined;
+    carrier?.destroy();
+    this.record.error = error;
+    this.#end();
+  }
+
+  // === Tries ===
+
+  #acquire(): void {
+    this.#acquiring = true;
+    this.record.attempts++;
+    this.#options.target.acquire(this.record, this.#acquired);
+  }
+
+  #onAcquired(error: ProxyError | undefined, carrier: Carrier | undefined): void {
+    this.#acquiring = false;
+    if (this.#over) {
+      carrier?.destroy();
+      return;
+    }
+    if (!carrier) return this.#attemptFailed(error ?? new ProxyError('internal', 'no carrier', { source: 'proxy' }));
+    this.#carrier = carrier;
+    carrier.handler = this;
+    this.#response.reset();
+    const { chunks } = this.#replay;
+    let open = carrier.write(this.#head(chunks[0]!));
+    for (let i = 1; i < chunks.length; i++) open = carrier.write(chunks[i]!);
+    this.#replay.trim();
+    this.#client.onBegun(open);
+  }
+
+  /** As it goes to this try's server. */
+  #head(bytes: Buffer): Buffer {
+    const { dropped } = this.#request;
+    const edit = this.record.requestEdit;
+    if (edit) return edited(bytes, bytes.length, dropped, undefined, this.#headEnd, edit);
+    return without(bytes, bytes.length, dropped, undefined, 0);
+  }
+
+  #attemptFailed(error: ProxyError): void {
+    const exchange = this.record;
+    const carrier = this.#carrier;
+    this.#carrier = undefined;
+    carrier?.destroy();
+    // A try that was answered is over already; what becomes of the rest of the response is told by requestEnd.
+    if (!this.#responseStarted) this.#options.observer.attemptEnd(exchange, error);
+    const safe = error.retry === 'yes' || (error.retry === 'idempotent' && isIdempotent(exchange.method));
+    if (safe && this.#replay.whole && !this.#responseStarted && exchange.attempts < maxAttempts) return this.#acquire();
+    this.fail(error);
+    this.#client.onFailed(error, this.#responseStarted);
+  }
+
+  // === Response ===
+
+  onCarrierData(chunk: Buffer): void {
+    if (!this.#responseStarted && this.record.firstByteAt === 0) {
+      this.record.firstByteAt = performance.now();
+    }
+    if (this.#responseStarted) return this.#onBody(chunk, 0, undefined);
+    this.#readHead(this.#responseHeads.join(this.#responseHead, chunk));
+  }
+
+  #readHead(buffer: Buffer): void {
+    const head = this.#response;
+    const end = head.parse(buffer, 0);
+    if (end === 0) {
+      this.#responseHead = buffer;
+      return;
+    }
+    this.#responseHead = undefined;
+    this.#responseHeads.clear();
+    if (end < 0) return this.#attemptFailed(badResponse(`the response's head is malformed: ${head.error}`));
+    if (head.status < 200 && head.status !== 101) return this.#onInterim(buffer, end);
+    if (head.status === 101 && !(this.#request.upgrade && this.#requestBody.done)) {
+      const message = 'the server switched protocols unasked or before the end of the request';
+      return this.#attemptFailed(badResponse(message));
+    }
+    this.#onHead(buffer, end);
+  }
+
+  #onInterim(buffer: Buffer, end: number): void {
+    const head = this.#response;
+    // HTTP/1.0 knows no interim responses (RFC 9110 section 15.2).
+    if (this.#request.minor === 1) this.#toClient(without(buffer, end, head.dropped, undefined, 0));
+    const rest = buffer.subarray(end);
+    head.reset();
+    if (rest.length > 0) this.#readHead(rest);
+  }
+
+  #onHead(buffer: Buffer, end: number): void {
+    const head = this.#response;
+    const { record } = this;
+    this.#responseStarted = true;
+    this.#responseFields.hold(buffer, end);
+    record.status = head.status;
+    record.response = this.#responseFields;
+    this.#options.observer.attemptEnd(record, undefined);
+    if (head.status === 101) return this.#switch(buffer, end);
+    const bodiless = record.method === 'HEAD' || head.status === 204 || head.status === 304;
+    const framing = bodiless ? 'none' : head.chunked ? 'chunked' : head.contentLength >= 0 ? 'length' : 'until-close';
+    this.#responseBody.start(framing, head.contentLength);
+    let line: Buffer | undefined;
+    if (framing === 'until-close' || !this.#requestBody.done) this.closeAfter = true;
+    if (this.closeAfter) line = closeLine;
+    else if (this.#request.minor === 0 || head.minor === 0) line = keepAliveLine;
+    const serverCloses = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive);
+    this.#serverCloses = serverCloses || framing === 'until-close';
+    this.#onBody(buffer, end, line);
+  }
+
+  /** `start` > 0: the head lies before it and goes out with the first of the body. */
+  #onBody(buffer: Buffer, start: number, line: Buffer | undefined): void {
+    const end = this.#responseBody.take(buffer, start);
+    if (this.#responseBody.failed) return this.#attemptFailed(badResponse('a chunk of the response is malformed'));
+    if (start > 0) this.#toClient(this.#responseHeadAnd(buffer, end, line, start));
+    else this.#toClient(end === buffer.length ? buffer : buffer.subarray(0, end));
+    if (this.#responseBody.done) this.#complete(end < buffer.length);
+  }
+
+  /** The head as it goes to the client, and what follows it up to `end`. */
+  #responseHeadAnd(buffer: Buffer, end: number, line: Buffer | undefined, headEnd: number): Buffer {
+    const { dropped } = this.#response;
+    const edit = this.record.responseEdit;
+    return edit
+      ? edited(buffer, end, dropped, line, headEnd, edit)
+      : without(buffer, end, dropped, line, line ? headEnd : 0);
+  }
+
+  #toClient(bytes: Buffer): void {
+    if (bytes.length === 0) return;
+    this.record.receivedBytes += bytes.length;
+    passedOn(bytes.length);
+    if (!this.#client.write(bytes)) this.#carrier?.pause();
+  }
+
+  onCarrierDrain(): void {
+    this.#client.onRoom();
+  }
+
+  onCarrierEnd(): void {
+    if (this.#responseStarted && this.#responseBody.framing === 'until-close') return this.#complete(false);
+    this.#carrierLost(undefined);
+  }
+
+  onCarrierClose(error: Error | undefined): void {
+    this.#carrierLost(error);
+  }
+
+  #carrierLost(cause: Error | undefined): void {
+    const silent = this.record.firstByteAt === 0;
+    if (silent && cause instanceof ProxyError) return this.#attemptFailed(cause);
+    // An idle connection that dies is the race every keep-alive has; a fresh one that does may be a request that
+    // kills its server, and is not shown to a third.
+    const again = silent && (this.#carrier?.reused === true || this.record.attempts === 1);
+    this.#attemptFailed(responseLost(this.#responseStarted, again, cause));
+  }
+
+  // === Ends ===
+
+  #complete(excess: boolean): void {
+    const carrier = this.#carrier!;
+    this.#carrier = undefined;
+    carrier.handler = undefined;
+    if (excess || this.#serverCloses || !this.#requestBody.done) carrier.destroy();
+    else carrier.release();
+    this.#end();
+    this.#client.onComplete();
+  }
+
+  #switch(buffer: Buffer, headEnd: number): void {
+    const carrier = this.#carrier!;
+    this.#carrier = undefined;
+    this.#over = true;
+    this.#toClient(this.#responseHeadAnd(buffer, buffer.length, undefined, headEnd));
+    this.#client.onSwitch(carrier.detach());
+  }
+
+  #end(): void {
+    this.#over = true;
+    this.#replay.clear();
+    this.#options.observer.requestEnd(this.record);
+    this.#requestFields.clear();
+    this.#responseFields.clear();
+  }
+}
