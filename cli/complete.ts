@@ -44,10 +44,16 @@ export async function candidates(program: Command, context: Context, words: read
       return args.length === 1 ? program.commands.filter((one) => one.name() === args[0]).flatMap(inside) : [];
     case 'stat':
       return resourceNames(current, args, [...shorts, 'all'], context);
+    case 'proxy':
+    case 'log-level':
     case 'logs':
-      if (args.length > 0) return [];
+      if (args.length > 0) return command.registeredArguments[args.length]?.argChoices?.slice() ?? [];
       if (current.includes('/')) return resourceNames(current, args, logKinds, context);
-      return ['control', ...logKinds.map((kind) => `${kind}/`), ...(await names(context, resources.pods))];
+      return [
+        ...(command.name() === 'logs' ? ['control'] : []),
+        ...logKinds.map((kind) => `${kind}/`),
+        ...(await names(context, resources.pods)),
+      ];
     default:
       return args.length === 0 ? (command.registeredArguments[0]?.argChoices?.slice() ?? []) : [];
   }

@@ -1,5 +1,4 @@
 /** The control plane's API: HTTP over a port-forward to a ready pod, so that Kubernetes' own rights guard it. */
-import { request } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type KubeClient, KubeError } from '../kube/client.ts';
 import { resources } from '../kube/resources.ts';
@@ -10,13 +9,11 @@ import { apiPort } from '../protocol/ports.ts';
 import { requestTimeout } from './connect.ts';
 import type { Context } from './context.ts';
 import { controlPods, isReadyPod } from './control-pods.ts';
-import { formatDuration } from './duration.ts';
 import { CliError } from './errors.ts';
+import { exchange } from './pod-http.ts';
 import { podTrouble } from './pod-trouble.ts';
 import { sayIfSlow } from './render/status.ts';
 import { controlTrouble } from './wait-for-control.ts';
-
-const maxBytes = 64 * 1024 * 1024;
 
 export interface ControlApi {
   /** The parsed JSON of a 200. @throws CliError `control-unreachable`, or with the control plane's own code */
@@ -76,7 +73,7 @@ async function call<T>(kube: KubeClient, pod: string, path: string, timeoutMs: n
     throw unreachable(pod, error);
   }
   try {
-    const { status, body } = await exchange(socket, path, timeoutMs);
+    const { status, body } = await exchange(socket, { path }, timeoutMs);
     const parsed: unknown = JSON.parse(body);
     if (status === 200) return parsed as T;
     const { code, message } = parsed as ApiError;
@@ -97,31 +94,5 @@ function unreachable(pod: string, cause: unknown): CliError {
     code: 'control-unreachable',
     message: `The control plane (pod/${pod} in namespace ${controlNamespace}) does not answer${why}`,
     cause,
-  });
-}
-
-function exchange(socket: Duplex, path: string, timeoutMs: number): Promise<{ status: number; body: string }> {
-  return new Promise((resolve, reject) => {
-    const call = request({
-      path,
-      headers: { host: 'localhost', connection: 'close' },
-      createConnection: () => socket,
-    });
-    const late = `no answer within ${formatDuration(timeoutMs)} (--request-timeout)`;
-    const timer = setTimeout(() => call.destroy(new Error(late)), timeoutMs);
-    call.on('close', () => clearTimeout(timer));
-    call.on('error', reject);
-    call.on('response', (response) => {
-      const chunks: Buffer[] = [];
-      let size = 0;
-      response.on('data', (chunk: Buffer) => {
-        size += chunk.length;
-        if (size > maxBytes) response.destroy(new Error('the answer is too large'));
-        else chunks.push(chunk);
-      });
-      response.on('error', reject);
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }));
-    });
-    call.end();
   });
 }

@@ -81,6 +81,21 @@ const cases: Partial<Record<ErrorCode, Case>> = {
     ],
     args: stat,
   },
+  'not-meshed': {
+    prepare: () => cluster.create(pod('default', 'web-1')),
+    args: () => ['diagnostics', 'proxy', 'web-1'],
+  },
+  'proxy-unreachable': {
+    prepare: () => [meshed(), cluster.control.set('/state.json', 'refuse')],
+    args: () => ['diagnostics', 'proxy', 'web-1'],
+  },
+  'proxy-refused': {
+    prepare: () => [
+      meshed(),
+      cluster.control.set('/state.json', { status: 404, body: 'not found: /ready, /live, /metrics, /env.json' }),
+    ],
+    args: () => ['diagnostics', 'proxy', 'web-1'],
+  },
   'control-timeout': { args: () => ['install', '--wait', '0'] },
   'cni-timeout': { args: () => ['install', '--cni', '--wait', '0'] },
   'bad-query': {

@@ -52,6 +52,13 @@ export const errorTable = {
   'cni-timeout': { exit: timeout, fix: 'Run `mesh check`, or wait longer with --wait 10m.' },
   'bad-query': { exit: failure, fix: 'Compare the versions with `mesh version`.' },
   'checks-failed': { exit: checksFailed, fix: 'Do what each failed check says.' },
+  // Proxies.
+  'not-meshed': { exit: failure, fix: 'Add a proxy with `mesh inject`, or see why with `mesh check --proxy`.' },
+  'proxy-unreachable': { exit: unreachable, fix: 'Look at `mesh check --proxy` and `mesh logs POD -c mesh-proxy`.' },
+  'proxy-refused': {
+    exit: failure,
+    fix: 'Compare the versions with `mesh version`; restart the workload for a new proxy.',
+  },
   // What takes long.
   'delete-timeout': { exit: timeout, fix: 'Look at its finalizers and events, or wait longer with --wait 10m.' },
   'uninstall-timeout': { exit: timeout, fix: 'Look at `kubectl describe namespace mesh-system`, or pass --wait 10m.' },

@@ -8,6 +8,7 @@ import * as bug from './commands/bug.ts';
 import * as check from './commands/check.ts';
 import * as completion from './commands/completion.ts';
 import * as deletion from './commands/delete.ts';
+import * as diagnostics from './commands/diagnostics.ts';
 import * as image from './commands/image.ts';
 import * as inject from './commands/inject.ts';
 import * as install from './commands/install.ts';
@@ -29,7 +30,7 @@ Usage: mesh COMMAND [flags]
 
 Set up:      install, upgrade, uninstall, check, version
 Workloads:   inject, uninject, apply, delete, image
-Look:        stat, logs
+Look:        stat, logs, diagnostics
 Other:       bug, completion, help
 
 Examples:
@@ -90,6 +91,7 @@ const commands: Record<string, { register(program: Command, context: Context): v
   image,
   logs,
   stat,
+  diagnostics,
   version: versionCommand,
   bug,
   completion,

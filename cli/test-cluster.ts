@@ -27,6 +27,8 @@ type Answer = { status: number; body: unknown } | 'hang' | 'refuse';
 export class TestCluster {
   readonly home = mkdtempSync(join(tmpdir(), 'mesh-cli-'));
   readonly control = new Map<string, Answer>();
+  /** What was asked for with PUT. */
+  readonly changes: string[] = [];
   /** Log of `pod/container`. */
   readonly logs = new Map<string, string>();
   readonly #api: ApiServer;
@@ -47,7 +49,9 @@ export class TestCluster {
     });
     await api.bootstrap();
     const control = http.createServer((request, response) => {
-      const answer = cluster.control.get((request.url ?? '').split('?', 1)[0]!);
+      const path = (request.url ?? '').split('?', 1)[0]!;
+      const answer = cluster.control.get(path);
+      if (request.method === 'PUT') cluster.changes.push(request.url!);
       if (answer === 'hang') return;
       const { status, body } = answer && answer !== 'refuse' ? answer : { status: 404, body: {} };
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));

@@ -94,6 +94,7 @@ async function main(): Promise<void> {
   const discovery = new DiscoveryServer({
     own,
     trustDomain: config.trustDomain,
+    replica: hostname(),
     trustBundle: () => authority.trustBundle,
     subscriptions,
     serviceAccountOf: (namespace, name) => {

@@ -70,10 +70,11 @@ export type ProxyMessage =
   | { type: 'certificate'; not_after: string };
 
 export type ControlMessage =
+  /** Which replica this is, and its version. */
+  | { type: 'hello'; pod: string; version: string }
   | { type: 'target'; target: Target }
   | { type: 'policy'; policy: InboundPolicy }
   | { type: 'trust-bundle'; pem: string }
-  | { type: 'log-level'; level: 'error' | 'warn' | 'info' | 'debug' }
   /** Telemetry with this sequence number and all before it is stored. */
   | { type: 'telemetry-ack'; sequence: number };
 

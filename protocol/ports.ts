@@ -6,7 +6,7 @@ export const outboundPort = 4140;
 export const inboundPort = 4143;
 /** HBONE: mutual TLS, HTTP/2, one CONNECT stream per carried TCP connection. */
 export const hbonePort = 15008;
-/** `/ready`, `/live`, `/metrics`, `/env.json` of a proxy. */
+/** `/ready`, `/live`, `/metrics`, `/env.json` of a proxy; to its pod's loopback `/state.json` and what can be changed. */
 export const adminPort = 4191;
 /** The proxy runs as this user; its own traffic is not redirected. */
 export const proxyUid = 2102;

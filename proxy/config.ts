@@ -64,11 +64,14 @@ export const proxyVariables = {
   OPAQUE_PORTS: { about: 'Ports or ranges of the application that are carried as TCP, unparsed.', default: '' },
   GRACE_PERIOD: { about: 'Seconds for what is in flight after SIGTERM.', default: '30' },
   TELEMETRY_INTERVAL: { about: 'Seconds between telemetry reports.', default: '5' },
-  LOG_LEVEL: { about: 'error, warn, info or debug; the control plane can change it.', default: 'info' },
+  LOG_LEVEL: { about: 'error, warn, info or debug; mesh diagnostics can change it for a time.', default: 'info' },
   OUTBOUND_PORT: { about: "Where the application's connections arrive.", default: String(outboundPort) },
   INBOUND_PORT: { about: 'Where connections of peers without a proxy arrive.', default: String(inboundPort) },
   HBONE_PORT: { about: 'Where tunnels of meshed peers arrive.', default: String(hbonePort) },
-  ADMIN_PORT: { about: '/ready, /live, /metrics and /env.json.', default: String(adminPort) },
+  ADMIN_PORT: {
+    about: '/ready, /live, /metrics, /env.json; to loopback /state.json and what mesh diagnostics changes.',
+    default: String(adminPort),
+  },
 } as const satisfies Record<string, { about: string; default?: string }>;
 
 export type ProxyVariable = keyof typeof proxyVariables;

@@ -2,6 +2,7 @@
 
 const levels = { error: 0, warn: 1, info: 2, debug: 3 } as const;
 export type LogLevel = keyof typeof levels;
+export const logLevels = Object.keys(levels) as LogLevel[];
 
 export function isLogLevel(text: string): text is LogLevel {
   return Object.hasOwn(levels, text);

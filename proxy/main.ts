@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { startAdmin } from './admin.ts';
 import { parseConfig, variablePrefix } from './config.ts';
-import { createLogger } from './log.ts';
+import { createLogger, type LogLevel, logLevels } from './log.ts';
 import { originalDestination } from './net/original-destination.ts';
 import { PodProxy } from './pod-proxy.ts';
 import { createMetrics } from './telemetry/metrics.ts';
@@ -40,7 +40,11 @@ await startAdmin(
   {
     notReady: () => proxy.notReady(),
     loadMetrics: () => createMetrics(proxy.telemetry, credentials),
+    state: () => proxy.state(),
     environment,
+    settings: {
+      '/log-level': { allowed: logLevels, set: (value, forMs) => proxy.logLevel.set(value as LogLevel, forMs) },
+    },
   },
   config.adminPort,
   '0.0.0.0',

@@ -1,20 +1,23 @@
 /** Puts the proxy's parts together; main.ts gives it settings and signals, tests give it sockets. */
 import type { Server, Socket } from 'node:net';
+import type { ProxyState } from '../protocol/diagnostics.ts';
 import { type Address, type ControlMessage, parseAddress, type Workload } from '../protocol/discovery.ts';
 import { formatSpiffeId } from '../protocol/identity.ts';
 import { version } from '../protocol/version.ts';
 import type { ProxyConfig } from './config.ts';
+import { certificateState, maxPeers, maxTargets, memoryState, targetState, trustRoots } from './diagnostics.ts';
 import { DiscoveryClient } from './discovery/client.ts';
 import { TargetCache } from './discovery/target-cache.ts';
 import { ConnectionSet } from './drain.ts';
 import { formatBaggage } from './inbound/baggage.ts';
 import { Inbound } from './inbound/inbound.ts';
-import type { Logger } from './log.ts';
+import type { Logger, LogLevel } from './log.ts';
 import { listenBoth, portOf } from './net/listener.ts';
 import { TimerWheel } from './net/timer-wheel.ts';
 import { Outbound } from './outbound/outbound.ts';
 import { TargetStack } from './outbound/target-stack.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
+import { Temporary } from './temporary.ts';
 import type { Credentials } from './tls/credentials.ts';
 import { IdentityClient } from './tls/identity-client.ts';
 import { PoolingConnector } from './tunnel/connector.ts';
@@ -38,6 +41,7 @@ export class PodProxy {
   readonly telemetry = new Telemetry();
   readonly targets: TargetCache<TargetStack>;
   readonly inbound: Inbound;
+  readonly logLevel: Temporary<LogLevel>;
   readonly #options: PodProxyOptions;
   readonly #outbound: Outbound;
   readonly #discovery: DiscoveryClient;
@@ -58,6 +62,7 @@ export class PodProxy {
   constructor(options: PodProxyOptions) {
     this.#options = options;
     const { config, credentials, log, originalDestination } = options;
+    this.logLevel = new Temporary(config.logLevel, (level) => log.setLevel(level));
     const { trustDomain, controlIdentity, namespace } = config;
     const identity = formatSpiffeId({ trustDomain, namespace, serviceAccount: config.serviceAccount });
     const [kind = 'pod', name = config.pod] = config.workload.split('/');
@@ -84,7 +89,7 @@ export class PodProxy {
       baggage: formatBaggage(workload),
       port: options.peerHbonePort ?? config.hbonePort,
       onRefused: (reason, detail, address) => {
-        this.telemetry.refusedTls('outbound', reason);
+        this.telemetry.refusedTls('outbound', reason, address, detail);
         log.warn('server refused', { reason, detail, peer: address });
       },
     });
@@ -158,6 +163,36 @@ export class PodProxy {
     };
   }
 
+  /** For `mesh diagnostics`. */
+  state(): ProxyState {
+    const { config, credentials } = this.#options;
+    return {
+      time: new Date().toISOString(),
+      version,
+      pod: config.pod,
+      namespace: config.namespace,
+      workload: config.workload,
+      started: this.telemetry.started.toISOString(),
+      not_ready: this.notReady() ?? null,
+      log_level: this.logLevel.state,
+      certificate: certificateState(credentials),
+      certificate_error: this.#identity.error ?? null,
+      trust_roots: trustRoots(credentials),
+      control_plane: this.#discovery.state,
+      connections: { outbound: this.#outboundConnections.size, inbound: this.#inboundConnections.size },
+      tunnels: {
+        outbound: this.#hboneClient.state(maxPeers),
+        outbound_peers: this.#hboneClient.peers,
+        inbound: this.#hboneServer?.state ?? { connections: 0, streams: 0 },
+      },
+      targets: this.targets.latest(maxTargets).map(targetState),
+      targets_count: this.targets.size,
+      inbound_ports: this.inbound.ports,
+      errors: this.telemetry.errors.list(),
+      memory: memoryState(),
+    };
+  }
+
   /** Takes no new inbound connections, lets what is in flight finish, then ends; resolves when all is over. */
   async drain(): Promise<void> {
     if (this.#draining) return;
@@ -191,7 +226,7 @@ export class PodProxy {
       podIps: config.podIps,
       onTunnel: (request) => this.inbound.tunnel(request),
       onRefused: (reason, detail, address) => {
-        this.telemetry.refusedTls('inbound', reason);
+        this.telemetry.refusedTls('inbound', reason, address, detail);
         log.warn('client refused', { reason, detail, peer: address });
       },
     });
@@ -221,12 +256,11 @@ export class PodProxy {
     for (const report of this.telemetry.unacknowledged) this.#discovery.send({ type: 'telemetry', report });
   }
 
-  #onMessage(message: ControlMessage): void {
+  #onMessage(message: Exclude<ControlMessage, { type: 'hello' }>): void {
     const { log, credentials } = this.#options;
     if (message.type === 'target') this.targets.onTarget(message.target);
     else if (message.type === 'policy') this.inbound.policy = message.policy;
     else if (message.type === 'trust-bundle') credentials.setTrustBundle(message.pem);
-    else if (message.type === 'log-level') log.setLevel(message.level);
     else if (message.type === 'telemetry-ack') this.telemetry.acknowledged(message.sequence);
     // A newer control plane may say more than this proxy knows.
     else log.debug('message of an unknown type', { type: String((message as { type?: unknown }).type) });

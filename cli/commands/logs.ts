@@ -1,17 +1,12 @@
 /** `mesh logs`: log lines of a pod, of a workload's first pod, or of the control plane. */
 import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
-import type { KubeClient } from '../../kube/client.ts';
-import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { controlName, controlNamespace } from '../../protocol/names.ts';
 import type { Context } from '../context.ts';
-import { isReadyPod } from '../control-pods.ts';
 import { parseDuration } from '../duration.ts';
 import { CliError, UsageError } from '../errors.ts';
-import { kinds, parseReference } from '../kinds.ts';
 import { nearest } from '../nearest.ts';
-import { mustExist } from '../objects.ts';
+import { findPod } from '../target-pods.ts';
 
 interface LogsOptions {
   container?: string;
@@ -19,39 +14,6 @@ interface LogsOptions {
   tail?: string;
   since?: string;
   previous?: boolean;
-}
-
-/** The pod that is meant; of several the first that is ready. */
-async function findPod(context: Context, kube: KubeClient, target: string): Promise<KubeObject> {
-  const control = target === 'control';
-  const namespace = control ? controlNamespace : kube.namespace;
-  const { kind, name } = control
-    ? { kind: 'deployment', name: controlName }
-    : target.includes('/')
-      ? parseReference(target)
-      : { kind: 'pod', name: target };
-  if (kind === 'pod') return mustExist(kube, resources.pods, name, namespace);
-  const workload = await mustExist(kube, kinds[kind]!.type, name, namespace);
-  const labels: Record<string, string> | undefined = workload.spec?.selector?.matchLabels;
-  if (!labels)
-    throw new UsageError(
-      `A ${kind} has no logs of its own`,
-      'Use POD, deploy/NAME, sts/NAME, ds/NAME, rs/NAME or job/NAME.',
-    );
-  const labelSelector = Object.entries(labels)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(',');
-  const pods = await kube.list(resources.pods, { namespace, labelSelector });
-  const pod = pods.find(isReadyPod) ?? pods[0];
-  if (!pod) {
-    throw new CliError({
-      code: 'not-found',
-      message: `${target} in namespace ${namespace} has no pod`,
-      fix: 'Look at `mesh stat all` and `kubectl get events`.',
-    });
-  }
-  if (pods.length > 1) context.io.note(`${target} has ${pods.length} pods; this is pod/${pod.metadata.name}`);
-  return pod;
 }
 
 /** The container asked for, else the first of the application. @throws CliError `not-found` */

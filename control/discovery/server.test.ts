@@ -41,6 +41,7 @@ async function start(more: { pingEveryMs?: number; trustBundle?: () => string } 
   const discovery = new DiscoveryServer({
     own: makeOwnCertificate(authority, config),
     trustDomain: 'cluster.local',
+    replica: 'mesh-control-1',
     trustBundle: () => trust.pem,
     subscriptions,
     serviceAccountOf: (namespace, name) => cluster.pods.get(namespace, name)?.spec.serviceAccountName,

@@ -11,6 +11,7 @@ import {
 } from '../../protocol/discovery.ts';
 import { type Identity, parseSpiffeId } from '../../protocol/identity.ts';
 import type { TelemetryReport } from '../../protocol/telemetry.ts';
+import { version } from '../../protocol/version.ts';
 import type { OwnCertificate } from '../identity/own-certificate.ts';
 import type { Log } from '../log.ts';
 import { checkReport } from '../telemetry/report.ts';
@@ -38,6 +39,8 @@ export interface ProxyStream {
 export interface DiscoveryOptions {
   own: OwnCertificate;
   trustDomain: string;
+  /** Pod of this replica. */
+  replica: string;
   trustBundle: () => string;
   subscriptions: Subscriptions;
   /** Service account of a pod; undefined where the pod is not known (yet). */
@@ -171,6 +174,7 @@ class Connection {
     stream.setEncoding('utf8');
     stream.on('data', (text: string) => this.#onData(text));
     stream.on('end', () => stream.end());
+    this.#send({ type: 'hello', pod: options.replica, version });
     this.sendTrust();
   }
 

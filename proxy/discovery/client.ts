@@ -1,4 +1,5 @@
 /** The proxy's end of the proxy protocol (protocol/discovery.ts): one stream to the control plane, for ever. */
+import type { ControlState } from '../../protocol/diagnostics.ts';
 import { type ControlMessage, maxMessageBytes, type ProxyMessage } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
 import { encodeHeaders } from '../http2/hpack-encoder.ts';
@@ -26,7 +27,8 @@ export interface DiscoveryOptions {
   log: Logger;
   /** The stream is there; `hello` has been sent. All subscriptions are to be sent (again). */
   onOpen(): void;
-  onMessage(message: ControlMessage): void;
+  /** Any message but `hello`. */
+  onMessage(message: Exclude<ControlMessage, { type: 'hello' }>): void;
   /** The stream is gone; it will be opened again. */
   onClose(): void;
   /** 0 ≤ x < 1. */
@@ -42,6 +44,9 @@ export class DiscoveryClient {
   #failures = 0;
   #stopped = false;
   #connected = false;
+  #since: Date | undefined;
+  #replica: Extract<ControlMessage, { type: 'hello' }> | undefined;
+  #error: string | undefined;
 
   constructor(options: DiscoveryOptions) {
     this.#options = options;
@@ -50,6 +55,16 @@ export class DiscoveryClient {
   /** Whether the control plane answers now. */
   get connected(): boolean {
     return this.#connected;
+  }
+
+  get state(): ControlState {
+    return {
+      connected: this.#connected,
+      since: this.#since?.toISOString() ?? null,
+      replica: this.#replica?.pod ?? null,
+      version: this.#replica?.version ?? null,
+      error: this.#error ?? null,
+    };
   }
 
   /** Connects as soon as there is a certificate to connect with. */
@@ -111,6 +126,7 @@ export class DiscoveryClient {
       if (status !== '200') return session.destroy(new Error(`the control plane answered ${status}`));
       this.#failures = 0;
       this.#connected = true;
+      this.#since = new Date();
       this.#options.log.info('connected to the control plane');
       this.#options.onOpen();
     };
@@ -141,7 +157,8 @@ export class DiscoveryClient {
       this.#session?.destroy(new Error('a message of the control plane is not JSON'));
       return;
     }
-    this.#options.onMessage(message);
+    if (message.type === 'hello') this.#replica = message;
+    else this.#options.onMessage(message);
   }
 
   #closed(session: Http2Session<Http2Stream>, why: string): void {
@@ -151,6 +168,8 @@ export class DiscoveryClient {
     this.#stream = undefined;
     const was = this.#connected;
     this.#connected = false;
+    this.#replica = undefined;
+    if (was) this.#since = new Date();
     if (was) this.#options.onClose();
     this.#again(why);
   }
@@ -160,6 +179,7 @@ export class DiscoveryClient {
     const { random = Math.random, log } = this.#options;
     const wait = Math.min(lastRetryMs, firstRetryMs * 2 ** this.#failures) * (0.5 + random());
     this.#failures = Math.min(this.#failures + 1, 10);
+    this.#error = why;
     log.warn('no control plane; what is known stays in use', { why, retryMs: Math.round(wait) });
     this.#timer = setTimeout(() => this.#connect(), wait);
   }

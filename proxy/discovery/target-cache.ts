@@ -51,6 +51,13 @@ export class TargetCache<T extends TargetUser> {
     return this.#entries.size;
   }
 
+  /** Those used last, the latest first. */
+  latest(count: number): T[] {
+    const used = [...this.#entries.values()].filter(({ user }) => user !== undefined);
+    used.sort((a, b) => b.usedAt - a.usedAt);
+    return used.slice(0, count).map(({ user }) => user!);
+  }
+
   /** Calls back once: at once where the destination is known, or where no answer can be had. */
   lookup(address: Address, callback: (user: T) => void): void {
     const { make, send, connected, onFallback } = this.#options;

@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { ProxyState } from '../../protocol/diagnostics.ts';
 import {
   type Address,
   type InboundPolicy,
@@ -23,6 +24,7 @@ import { awaitProtocol } from '../net/detect.ts';
 import { firstSpeaker } from '../net/first-speaker.ts';
 import { type SpliceCounters, splice } from '../net/splice.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
+import type { RecentErrors } from '../telemetry/recent-errors.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { dialTcp } from '../tunnel/connector.ts';
@@ -32,6 +34,8 @@ import { parseBaggage } from './baggage.ts';
 import { Http2Application } from './http2-application.ts';
 
 const lineMs = 1_000;
+/** Ports of which is remembered what was spoken to them. */
+const maxPorts = 64;
 
 export interface InboundOptions {
   opaquePorts: readonly PortRange[];
@@ -55,6 +59,8 @@ export class Inbound {
   /** Declared protocols; replaced by the control plane. */
   policy: InboundPolicy = { ports: {} };
   readonly #options: InboundOptions;
+  /** What clients have spoken, and when last (epoch milliseconds), by port; the latest stands last. */
+  readonly #spoken = new Map<number, { protocol: Protocol; at: number }>();
 
   constructor(options: InboundOptions) {
     this.#options = options;
@@ -118,13 +124,32 @@ export class Inbound {
   }
 
   #protocol(destination: Address): Protocol {
-    const port = parseAddress(destination)!.port;
+    return this.#declared(parseAddress(destination)!.port);
+  }
+
+  #declared(port: number): Protocol {
     if (inPortRanges(this.#options.opaquePorts, port)) return 'opaque';
     return this.policy.ports[String(port)] ?? 'detect';
   }
 
+  /** Ports with what was spoken to them, the latest first. */
+  get ports(): ProxyState['inbound_ports'] {
+    return [...this.#spoken].reverse().map(([port, { protocol, at }]) => {
+      const declared = this.#declared(port) !== 'detect';
+      return { port, protocol, declared, seen: new Date(at).toISOString() };
+    });
+  }
+
+  #spoke(destination: Address, protocol: Protocol): void {
+    const { port } = parseAddress(destination)!;
+    this.#spoken.delete(port);
+    this.#spoken.set(port, { protocol, at: Date.now() });
+    if (this.#spoken.size > maxPorts) this.#spoken.delete(this.#spoken.keys().next().value!);
+  }
+
   #http1(client: Client, read: Buffer | undefined, application: Socket): void {
     const { stream, destination, identity } = client;
+    this.#spoke(destination, 'http1');
     const place = new Place(this.#options.connections);
     const first = application.destroyed || application.readableEnded ? undefined : application;
     const target = new Application(destination, first, () => place.drain());
@@ -140,6 +165,7 @@ export class Inbound {
 
   #http2(client: Client, read: Buffer | undefined, application: Socket): void {
     const { stream, destination, identity } = client;
+    this.#spoke(destination, 'http2');
     const place = new Place(this.#options.connections);
     // So that its client looks for another server, as it would without the mesh.
     const target = new Http2Application(destination, application, this.#options.timers, () => place.drain());
@@ -149,12 +175,12 @@ export class Inbound {
 
   /** What either engine needs; counts the connection until it closes, and with it `target`. */
   #engine(client: Client, place: Place, target: { close(): void }): HttpOptions {
-    const { timers, log } = this.#options;
+    const { timers, log, telemetry } = this.#options;
     const { destination, identity } = client;
     const series = this.#series(client, 'http');
     series.connectionOpened();
     return {
-      observer: observe(series),
+      observer: observe(series, destination, telemetry.errors),
       timers,
       errorHeader: identity !== null,
       onClose: () => {
@@ -162,7 +188,10 @@ export class Inbound {
         target.close();
         place.leave();
       },
-      onRefused: (code) => log.warn('inbound request refused', { code, destination, peer: identity ?? 'plain' }),
+      onRefused: (code) => {
+        telemetry.errors.add('inbound', code, identity ?? 'plain', `a request to ${destination} was refused`);
+        log.warn('inbound request refused', { code, destination, peer: identity ?? 'plain' });
+      },
     };
   }
 
@@ -174,6 +203,7 @@ export class Inbound {
     const counters: SpliceCounters = silent ? { sentBytes: 0, receivedBytes: 0 } : series;
     const member: Drainable = { drain: () => {}, destroy: () => stream.destroy() };
     connections.add(member);
+    if (!silent) this.#spoke(client.destination, 'opaque');
     if (!silent) series.connectionOpened();
     if (read && read.length > 0) {
       series.sentBytes += read.length;
@@ -195,8 +225,9 @@ export class Inbound {
     }
   }
 
-  #unreachable(client: Omit<Client, 'stream'> & { stream: Duplex | undefined }, error: Error | undefined): void {
+  #unreachable(client: Omit<Client, 'stream'> & { stream: Duplex | undefined }, error: ProxyError | undefined): void {
     this.#series(client, 'tcp').connectFailed();
+    if (error) this.#options.telemetry.errors.failed('inbound', client.destination, error);
     this.#options.log.warn('the application does not answer', { destination: client.destination, why: error?.message });
   }
 
@@ -213,10 +244,13 @@ export class Inbound {
   }
 }
 
-function observe(series: Series): HttpObserver {
+function observe(series: Series, destination: Address, errors: RecentErrors): HttpObserver {
   return {
     attemptEnd() {},
-    requestEnd: (exchange) => series.exchange(exchange, isFailure(exchange), latencyOf(exchange)),
+    requestEnd: (exchange) => {
+      series.exchange(exchange, isFailure(exchange), latencyOf(exchange));
+      if (exchange.error) errors.failed('inbound', destination, exchange.error);
+    },
   };
 }
 

@@ -95,7 +95,10 @@ export class Outbound {
       timers,
       errorHeader: true,
       onClose: () => place.leave(),
-      onRefused: (code) => log.warn('outbound request refused', { code, target: stack.target.address }),
+      onRefused: (code) => {
+        stack.refused(code);
+        log.warn('outbound request refused', { code, target: stack.target.address });
+      },
     };
   }
 

@@ -95,6 +95,10 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     return this.#target;
   }
 
+  get endpoints(): readonly EndpointState<unknown>[] {
+    return this.#balancer.endpoints;
+  }
+
   update(target: Target): void {
     const before = this.#target;
     this.#target = target;
@@ -136,6 +140,7 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
   }
 
   attemptEnd(exchange: Exchange, error: ProxyError | undefined): void {
+    if (error) this.#failed(exchange.endpoint, error);
     const state = exchange.state as State | undefined;
     if (!state) return;
     if (!error) {
@@ -154,6 +159,8 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
 
   requestEnd(exchange: Exchange): void {
     const state = exchange.state as State | undefined;
+    // One that was never answered has been told of with its try.
+    if (exchange.error && exchange.status > 0) this.#failed(exchange.endpoint, exchange.error);
     if (state) {
       state.pending--;
       exchange.state = undefined;
@@ -173,7 +180,9 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
   #connect(attempt: number, avoid: Endpoint | undefined, callback: TcpCallback): void {
     const state = this.#balancer.pick(avoid);
     if (!state) {
-      callback(this.#noEndpoints(), undefined, this.#nowhere.tcp, () => {});
+      const error = this.#noEndpoints();
+      this.#failed(undefined, error);
+      callback(error, undefined, this.#nowhere.tcp, () => {});
       return;
     }
     state.pending++;
@@ -185,6 +194,7 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
       }
       state.pending--;
       state.data.tcp.connectFailed();
+      if (error) this.#failed(state.endpoint, error);
       if (error?.source !== 'proxy') this.#balancer.failed(state);
       if (attempt < maxConnectAttempts && this.#balancer.size > 1) {
         return this.#connect(attempt + 1, state.endpoint, callback);
@@ -201,6 +211,15 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
 
   #stateOf(endpoint: Endpoint | undefined): State | undefined {
     return endpoint && this.#balancer.endpoints.find((state) => state.endpoint.address === endpoint.address);
+  }
+
+  /** A request of the application's that is not forwarded. */
+  refused(code: string): void {
+    this.#telemetry.errors.add('outbound', code, this.#target.address, 'a request of the application was refused');
+  }
+
+  #failed(endpoint: Endpoint | undefined, error: ProxyError): void {
+    this.#telemetry.errors.failed('outbound', endpoint?.address ?? this.#target.address, error);
   }
 
   #noEndpoints(): ProxyError {

@@ -1,6 +1,7 @@
 /** All series of this proxy, bounded in number, and the reports made of them. */
 import { encodeHistogram } from '../../protocol/histogram.ts';
 import type { TelemetryReport, TelemetrySeries } from '../../protocol/telemetry.ts';
+import { RecentErrors } from './recent-errors.ts';
 import { Series, type SeriesKey, statusClasses } from './series.ts';
 
 const maxSeries = 2_000;
@@ -36,10 +37,12 @@ export class Telemetry {
   discoveryFallbacks = 0;
   /** Refused TLS peers by reason: clients (inbound) and servers (outbound). */
   readonly tlsRefused = { inbound: new Map<string, number>(), outbound: new Map<string, number>() };
+  readonly errors: RecentErrors;
 
   /** `now`: epoch milliseconds. */
   constructor(now: () => number = Date.now) {
     this.#now = now;
+    this.errors = new RecentErrors(now);
     this.#started = now();
     this.#reportedAt = this.#started;
   }
@@ -57,13 +60,18 @@ export class Telemetry {
     return series;
   }
 
+  get started(): Date {
+    return new Date(this.#started);
+  }
+
   get all(): Iterable<Series> {
     return this.#live.keys();
   }
 
-  refusedTls(direction: 'inbound' | 'outbound', reason: string): void {
+  refusedTls(direction: 'inbound' | 'outbound', reason: string, peer: string, detail: string): void {
     const counts = this.tlsRefused[direction];
     counts.set(reason, (counts.get(reason) ?? 0) + 1);
+    this.errors.add(direction, reason, peer, detail);
   }
 
   #add(series: Series): void {

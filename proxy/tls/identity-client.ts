@@ -32,9 +32,15 @@ export class IdentityClient {
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
   #failures = 0;
+  #error: string | undefined;
 
   constructor(options: IdentityOptions) {
     this.#options = options;
+  }
+
+  /** Why the last try failed; undefined after one that did not. */
+  get error(): string | undefined {
+    return this.#error;
   }
 
   start(): void {
@@ -52,12 +58,14 @@ export class IdentityClient {
     try {
       const response = await this.#certify();
       this.#failures = 0;
+      this.#error = undefined;
       const notAfter = new Date(response.notAfter);
       // From now, not from notBefore: a backdated start would make renewals come too soon.
       wait = Math.max(1000, (notAfter.getTime() - Date.now()) * (0.65 + 0.1 * random()));
       log.info(`certificate until ${response.notAfter}, renewed in ${Math.round(wait / 1000)} s`);
     } catch (error) {
       this.#failures++;
+      this.#error = (error as Error).message;
       wait = Math.min(firstRetryMs * 2 ** (this.#failures - 1), lastRetryMs) * (0.5 + random());
       const left = credentials.certified ? credentials.certified.notAfter.getTime() - Date.now() : 0;
       const state = !credentials.certified

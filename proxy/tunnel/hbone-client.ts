@@ -1,4 +1,5 @@
 /** The client's end of HBONE: few connections per peer, many streams on each. */
+import type { TunnelState } from '../../protocol/diagnostics.ts';
 import { type Endpoint, parseAddress } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
 import { hbonePort } from '../../protocol/ports.ts';
@@ -59,6 +60,19 @@ export class HboneClient {
   /** Of the certificate that new streams travel under. */
   get generation(): number {
     return this.#options.credentials.generation;
+  }
+
+  get peers(): number {
+    return this.#peers.size;
+  }
+
+  /** What is open to the first so many peers. */
+  state(count: number): TunnelState[] {
+    return [...this.#peers].slice(0, count).map(([key, { sessions }]) => {
+      const [peer = '', identity = ''] = key.split(' ');
+      const streams = sessions.reduce((sum, { session }) => sum + session.streams, 0);
+      return { peer, identity, connections: sessions.length, streams };
+    });
   }
 
   /** A CONNECT stream to the endpoint's address, answered with 200. */

@@ -67,6 +67,12 @@ export class HboneServer {
     return typeof address === 'object' && address ? address.port : 0;
   }
 
+  /** Open now. */
+  get state(): { connections: number; streams: number } {
+    const sessions = [...this.#sessions];
+    return { connections: sessions.length, streams: sessions.reduce((sum, { streams }) => sum + streams, 0) };
+  }
+
   /** GOAWAY: what is carried finishes, nothing new begins. */
   drain(): void {
     this.#server.close();

@@ -1,0 +1,87 @@
+/** `mesh diagnostics`: what a proxy knows of itself, and what it tells while a fault is looked for. */
+import { Argument, type Command } from 'commander';
+import type { ProxyState } from '../../protocol/diagnostics.ts';
+import type { Context } from '../context.ts';
+import { parseDuration } from '../duration.ts';
+import { CliError, UsageError } from '../errors.ts';
+import { isData, outputOption, writeData } from '../output.ts';
+import { askProxy, isMeshed } from '../proxy-admin.ts';
+import { findPod, targetPods } from '../target-pods.ts';
+
+/** What is forgotten ends by itself. */
+const maxSeconds = 86_400;
+
+export function register(program: Command, context: Context): void {
+  const diagnostics = program
+    .command('diagnostics')
+    .description('Look into a running proxy')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  mesh diagnostics proxy deploy/web\n  mesh diagnostics log-level deploy/web debug --for 10m',
+    );
+  diagnostics
+    .command('proxy')
+    .description('Show the state of a proxy: certificate, control plane, targets and endpoints, recent errors')
+    .argument('<target>', 'POD or TYPE/NAME; of several pods the first that is ready')
+    .addOption(outputOption(['table', 'json', 'yaml']))
+    .addHelpText(
+      'after',
+      '\nExamples:\n  mesh diagnostics proxy deploy/web\n  mesh diagnostics proxy web-7d4b9c-x2x5j -n shop -o json',
+    )
+    .action((target: string, { output }: { output: 'table' | 'json' | 'yaml' }) => show(target, output, context));
+  registerSetting(diagnostics, context, {
+    name: 'log-level',
+    values: ['error', 'warn', 'info', 'debug'],
+    description: 'Change the log level of the proxies of a pod or workload for a time',
+    examples: ['mesh diagnostics log-level deploy/web debug', 'mesh diagnostics log-level web-0 warn --for 1h'],
+  });
+}
+
+async function show(target: string, output: 'table' | 'json' | 'yaml', context: Context): Promise<void> {
+  const kube = await context.kube();
+  const pod = await findPod(context, kube, target);
+  const state = JSON.parse(await askProxy(context, kube, pod, '/state.json')) as ProxyState;
+  if (isData(output)) return writeData(context.io, output, state);
+  const { renderProxy } = await import('../render/proxy.ts');
+  context.io.write(renderProxy(state));
+}
+
+interface Setting {
+  name: string;
+  values: string[];
+  description: string;
+  examples: string[];
+}
+
+function registerSetting(diagnostics: Command, context: Context, setting: Setting): void {
+  diagnostics
+    .command(setting.name)
+    .description(setting.description)
+    .argument('<target>', 'POD or TYPE/NAME; of a workload all pods')
+    .addArgument(new Argument('<value>').choices(setting.values))
+    .option('--for <duration>', 'until it is again what it was; 1s to 24h', '10m')
+    .addHelpText('after', `\nExamples:\n${setting.examples.map((one) => `  ${one}\n`).join('')}`.trimEnd())
+    .action((target: string, value: string, flags: { for: string }) =>
+      change(setting, target, value, flags.for, context),
+    );
+}
+
+async function change(setting: Setting, target: string, value: string, time: string, context: Context): Promise<void> {
+  const seconds = Math.ceil(parseDuration('--for', time) / 1000);
+  if (seconds < 1 || seconds > maxSeconds) {
+    throw new UsageError(`--for "${time}" is not between 1s and 24h`, 'Use for example --for 10m.');
+  }
+  const kube = await context.kube();
+  const pods = await targetPods(kube, target);
+  const meshed = pods.filter(isMeshed);
+  if (meshed.length === 0) {
+    throw new CliError({
+      code: 'not-meshed',
+      message: `No pod of ${target} in namespace ${kube.namespace} has a proxy`,
+    });
+  }
+  for (const pod of meshed) {
+    await askProxy(context, kube, pod, `/${setting.name}?value=${value}&seconds=${seconds}`, 'PUT');
+    context.io.write(`pod/${pod.metadata.name} ${setting.name} ${value} for ${time}\n`);
+  }
+}

@@ -1,0 +1,134 @@
+/** The screen of `mesh diagnostics proxy`. */
+import type { EndpointState, ProxyState, TargetState } from '../../protocol/diagnostics.ts';
+import { counted } from '../counted.ts';
+import { renderTable } from './table.ts';
+
+const width = 15;
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
+/** RFC 3339 to the second: the rest is noise to a reader. */
+const second = (time: string): string => time.replace(/\.\d+Z$/, 'Z');
+
+/** `40s`, `12m`, `5h`, `3d`: how far two times are apart. */
+function apart(from: string, to: string): string {
+  const seconds = Math.max(0, (Date.parse(to) - Date.parse(from)) / 1000);
+  if (seconds < 120) return `${Math.round(seconds)}s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)}m`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3600)}h` : `${Math.round(seconds / 86_400)}d`;
+}
+
+const section = (title: string, lines: readonly string[]): string =>
+  `${title}\n${'-'.repeat(title.length)}\n${lines.map((line) => `${line}\n`).join('')}`;
+const field = (name: string, value: string): string => `${name.padEnd(width)}${value}`;
+
+export function renderProxy(state: ProxyState): string {
+  return [about(state), identity(state), control(state), traffic(state), targets(state), ports(state), errors(state)]
+    .filter((text) => text !== '')
+    .join('\n');
+}
+
+function about(state: ProxyState): string {
+  const { value, until } = state.log_level;
+  return section(`pod/${state.pod} in namespace ${state.namespace}`, [
+    field('workload', state.workload),
+    field('proxy', `${state.version}, up for ${apart(state.started, state.time)}`),
+    field('ready', state.not_ready === null ? 'yes' : `no: ${state.not_ready}`),
+    field('log level', until === null ? value : `${value} for ${apart(state.time, until)} more`),
+    field('memory', `${megabytes(state.memory.rss_bytes)} (heap ${megabytes(state.memory.heap_used_bytes)})`),
+  ]);
+}
+
+function identity({ certificate, certificate_error: error, trust_roots: roots, time }: ProxyState): string {
+  const own = certificate
+    ? [
+        field('identity', certificate.identity),
+        field('issuer', certificate.issuer),
+        field('valid from', second(certificate.not_before)),
+        field('valid until', `${second(certificate.not_after)} (${left(time, certificate.not_after)})`),
+      ]
+    : [field('identity', 'no certificate yet')];
+  return section('Certificate', [
+    ...own,
+    ...(error === null ? [] : [field('last renewal', `failed: ${error}`)]),
+    ...roots.map((root) =>
+      field('trust root', `${root.subject}, until ${second(root.not_after)}, ${root.sha256.slice(0, 11)}…`),
+    ),
+  ]);
+}
+
+const left = (now: string, end: string): string =>
+  Date.parse(end) > Date.parse(now) ? `${apart(now, end)} left` : `ended ${apart(end, now)} ago`;
+
+function control({ control_plane: plane, time }: ProxyState): string {
+  const since = plane.since === null ? '' : ` for ${apart(plane.since, time)}`;
+  const where = plane.replica === null ? '' : ` to pod/${plane.replica} (${plane.version})`;
+  return section('Control plane', [
+    field('connection', plane.connected ? `connected${where}${since}` : `none${since}; what is known stays in use`),
+    ...(plane.error === null ? [] : [field('last failure', plane.error)]),
+  ]);
+}
+
+function traffic({ connections, tunnels }: ProxyState): string {
+  const { outbound, outbound_peers: peers, inbound } = tunnels;
+  const sum = (key: 'connections' | 'streams') => outbound.reduce((total, tunnel) => total + tunnel[key], 0);
+  const open = (links: number, streams: number) =>
+    `${counted(links, 'connection', 'connections')}, ${counted(streams, 'stream', 'streams')}`;
+  return section('Connections', [
+    field('outbound', `${connections.outbound} of the application`),
+    field('inbound', `${connections.inbound} of clients`),
+    field('tunnels out', `${open(sum('connections'), sum('streams'))}, to ${counted(peers, 'peer', 'peers')}`),
+    field('tunnels in', open(inbound.connections, inbound.streams)),
+  ]);
+}
+
+function targets({ targets: shown, targets_count: count, time }: ProxyState): string {
+  if (count === 0) return section('Targets', ['none: the application has dialled nothing']);
+  const title = shown.length < count ? `Targets (the ${shown.length} used last of ${count})` : 'Targets';
+  const rows = shown.flatMap((target) => targetRows(target, time));
+  const header = ['TARGET', 'PROTOCOL', 'CONN', 'ENDPOINT', 'TLS', 'LATENCY', 'PENDING', 'STATE'];
+  return section(title, [renderTable(header, rows).trimEnd()]);
+}
+
+function targetRows(target: TargetState, time: string): string[][] {
+  const { service, address, endpoints, endpoints_count: count } = target;
+  const port = address.slice(address.lastIndexOf(':'));
+  const name = service === null ? address : service + port;
+  const head = [name, target.detected ?? target.protocol, String(target.connections)];
+  if (endpoints.length === 0) return [[...head, 'none', '-', '-', '-', '-']];
+  const rows = endpoints.map((endpoint) => [...head, ...endpointCells(endpoint, time)]);
+  if (count > endpoints.length) rows.push([...head, `+${count - endpoints.length}`, '-', '-', '-', '-']);
+  return rows;
+}
+
+function endpointCells(endpoint: EndpointState, time: string): string[] {
+  const { latency_ms: latency, ejected_until: until, failures } = endpoint;
+  const state = until !== null ? `ejected:${apart(time, until)}` : failures > 0 ? `failed:${failures}` : 'ok';
+  return [
+    endpoint.pod ?? endpoint.address,
+    endpoint.identity === null ? 'plain' : 'mtls',
+    `${latency < 10 ? latency.toFixed(1) : Math.round(latency)}ms`,
+    String(endpoint.pending),
+    state,
+  ];
+}
+
+function ports({ inbound_ports: seen, time }: ProxyState): string {
+  if (seen.length === 0) return '';
+  const rows = seen.map((one) => [
+    String(one.port),
+    one.protocol,
+    one.declared ? 'declared' : 'detected',
+    apart(one.seen, time),
+  ]);
+  return section('Ports of the application', [renderTable(['PORT', 'PROTOCOL', 'KNOWN', 'LAST'], rows).trimEnd()]);
+}
+
+function errors({ errors: recent }: ProxyState): string {
+  if (recent.length === 0) return section('Errors', ['none']);
+  return section(
+    'Errors, the latest first',
+    recent.flatMap(({ time, direction, code, peer, message, count }) => [
+      `${second(time)} ${direction} ${code} ${peer}${count > 1 ? ` (${count} times)` : ''}`,
+      `    ${message}`,
+    ]),
+  );
+}

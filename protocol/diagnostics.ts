@@ -1,0 +1,106 @@
+/**
+ * What one proxy tells about itself: `GET /state.json` on its admin port. Only the pod's own loopback may ask, which a
+ * port-forward reaches: who may read it is decided by Kubernetes' rights. Times are RFC 3339. Lists are bounded; the
+ * counts beside them are not.
+ */
+import type { Protocol, Workload } from './discovery.ts';
+
+export interface ProxyState {
+  time: string;
+  version: string;
+  pod: string;
+  namespace: string;
+  workload: string;
+  started: string;
+  /** Why it is not ready; null when it is. */
+  not_ready: string | null;
+  log_level: SettingState;
+  certificate: CertificateState | null;
+  /** Why the last try to get a certificate failed; null after one that did not. */
+  certificate_error: string | null;
+  trust_roots: { subject: string; not_after: string; sha256: string }[];
+  control_plane: ControlState;
+  connections: { outbound: number; inbound: number };
+  /** HBONE: connections and the streams in them, both ways. */
+  tunnels: { outbound: TunnelState[]; outbound_peers: number; inbound: { connections: number; streams: number } };
+  targets: TargetState[];
+  targets_count: number;
+  /** What clients of this pod have spoken to each of its ports, latest first. */
+  inbound_ports: { port: number; protocol: Protocol; declared: boolean; seen: string }[];
+  errors: RecentError[];
+  memory: { rss_bytes: number; heap_used_bytes: number; external_bytes: number };
+}
+
+/** A setting that can be changed while the proxy runs, for a time. */
+export interface SettingState {
+  value: string;
+  /** When it is again what it was; null where it lasts. */
+  until: string | null;
+}
+
+export interface CertificateState {
+  identity: string;
+  issuer: string;
+  not_before: string;
+  not_after: string;
+}
+
+export interface ControlState {
+  connected: boolean;
+  /** Since when it is connected, or not; null before the first connection. */
+  since: string | null;
+  /** Pod and version of the replica it is connected to; null where that does not say. */
+  replica: string | null;
+  version: string | null;
+  /** Why the last connection ended or could not be made. */
+  error: string | null;
+}
+
+export interface TunnelState {
+  peer: string;
+  identity: string;
+  connections: number;
+  streams: number;
+}
+
+export interface TargetState {
+  /** The address that the application dials. */
+  address: string;
+  kind: 'service' | 'pod' | 'unknown';
+  /** `namespace/name`; null for none. */
+  service: string | null;
+  /** As declared, `detect` otherwise; and what was detected. */
+  protocol: Protocol;
+  detected: 'http' | 'server-first' | null;
+  /** Connections of the application to it now. */
+  connections: number;
+  endpoints: EndpointState[];
+  endpoints_count: number;
+}
+
+export interface EndpointState {
+  address: string;
+  pod: string | null;
+  workload: Workload | null;
+  /** The identity it must show; null where it has no proxy. */
+  identity: string | null;
+  /** Peak moving average; it falls without traffic. */
+  latency_ms: number;
+  pending: number;
+  /** Failed connections in a row. */
+  failures: number;
+  /** When it is tried again; null while it is in use. */
+  ejected_until: string | null;
+}
+
+/** Errors of one code with one peer, counted together. */
+export interface RecentError {
+  /** The latest. */
+  time: string;
+  direction: 'inbound' | 'outbound';
+  /** A code of docs/errors-proxy.md, or the reason for which a TLS peer was refused. */
+  code: string;
+  peer: string;
+  message: string;
+  count: number;
+}
