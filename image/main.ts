@@ -7,7 +7,7 @@
  *   npm run image -- --refresh       with the newest packages of the distribution, not those fetched before
  *   npm run image -- --root DIR      the files of the mesh's image into a folder, for image/Dockerfile
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -31,17 +31,22 @@ const applicationUid = 65_534;
 const images = [
   {
     ...{ file: 'mesh-image', repository: imageRepository, title: 'mesh', uid: proxyUid },
-    scripts: ['cni.js', 'cni-agent.js', 'control.js', 'init.js', 'proxy.js', 'validate.js'],
+    programs: ['cni', 'cni-agent', 'control', 'init', 'proxy', 'validate'],
   },
   {
     ...{ file: 'shop-image', repository: exampleRepository, title: 'mesh example shop', uid: applicationUid },
-    scripts: ['shop.js'],
+    programs: ['shop'],
   },
 ];
 
-function bundles(names: readonly string[]): Promise<Entry[]> {
+/** Programs, each with the parts that it loads on demand. */
+async function bundles(programs: readonly string[]): Promise<Entry[]> {
+  const built = (await readdir(join(project, 'dist'))).sort();
+  const parts = programs.flatMap((program) =>
+    built.filter((file) => file === `${program}.js` || (file.startsWith(`${program}-`) && file.endsWith('.js'))),
+  );
   return Promise.all(
-    names.map(async (name) => ({
+    [...new Set(parts)].map(async (name) => ({
       path: `${imageRoot.slice(1)}/${name}`,
       type: 'file' as const,
       mode: 0o644,
@@ -68,15 +73,15 @@ async function main(): Promise<void> {
   const node = await fetchNode(cache, architecture, packageJson.optionalDependencies);
   const base = await rootFiles(architecture, node, packages.root);
   if (flags.root) {
-    await writeTree(flags.root, [...base, ...(await bundles(images[0]!.scripts))]);
+    await writeTree(flags.root, [...base, ...(await bundles(images[0]!.programs))]);
     return;
   }
   const baseOfAll = await baseLayer(join(cache, architecture, 'layers'), base);
-  for (const { file, repository, title, uid, scripts } of images) {
+  for (const { file, repository, title, uid, programs } of images) {
     const image = makeImage({
       name: `${repository}:${version}`,
       architecture,
-      layers: [baseOfAll, makeLayer(await bundles(scripts), scripts.join(', '), 19)],
+      layers: [baseOfAll, makeLayer(await bundles(programs), programs.join(', '), 19)],
       user: `${uid}:${uid}`,
       entrypoint: [`${imageRoot}/node`],
       env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'],

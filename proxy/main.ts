@@ -4,9 +4,12 @@ import { startAdmin } from './admin.ts';
 import { parseConfig, variablePrefix } from './config.ts';
 import { createLogger, type LogLevel, logLevels } from './log.ts';
 import { originalDestination } from './net/original-destination.ts';
+import { releaseStartPages } from './net/start-pages.ts';
 import { PodProxy } from './pod-proxy.ts';
-import { createMetrics } from './telemetry/metrics.ts';
 import { Credentials } from './tls/credentials.ts';
+
+/** By then a proxy has its certificate and has carried its first requests. */
+const startOverMs = 5_000;
 
 const parsed = parseConfig(process.env);
 if ('problems' in parsed) {
@@ -39,7 +42,7 @@ const environment = Object.fromEntries(
 await startAdmin(
   {
     notReady: () => proxy.notReady(),
-    loadMetrics: () => createMetrics(proxy.telemetry, credentials),
+    loadMetrics: async () => (await import('./telemetry/metrics.ts')).createMetrics(proxy.telemetry, credentials),
     state: () => proxy.state(),
     environment,
     settings: {
@@ -50,6 +53,11 @@ await startAdmin(
   '0.0.0.0',
 ).catch((error: unknown) => fatal('cannot listen on the admin port', error));
 await proxy.start().catch((error: unknown) => fatal('cannot listen', error));
+
+setTimeout(() => {
+  const megabytes = Math.round(releaseStartPages() / 2 ** 20);
+  log.debug('pages of the start given back', { megabytes });
+}, startOverMs).unref();
 
 const stop = (signal: string) => {
   log.info('draining', { signal, graceMs: config.gracePeriodMs });

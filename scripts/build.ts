@@ -23,7 +23,6 @@ const common = {
 
 /** Name in dist/ → the file it starts from. */
 const entries: Record<string, string> = {
-  proxy: 'proxy/main.ts',
   init: 'proxy/init.ts',
   validate: 'proxy/validate.ts',
   control: 'control/main.ts',
@@ -40,6 +39,14 @@ const entries: Record<string, string> = {
 await rm('dist', { recursive: true, force: true });
 await Promise.all([
   build({ ...common, entryPoints: entries }),
+  // Each pod holds the proxy's text in memory: without its comments, and what is loaded on demand apart.
+  build({
+    ...common,
+    entryPoints: { proxy: 'proxy/main.ts' },
+    splitting: true,
+    chunkNames: 'proxy-[name]-[hash]',
+    minifyWhitespace: true,
+  }),
   // Split, so that a command loads only what it uses: `mesh version` stays under 100 ms.
   build({
     ...common,

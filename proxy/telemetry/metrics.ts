@@ -1,4 +1,8 @@
-/** `/metrics`: prom-client's text of counters that live in the series; read when scraped, never on the way. */
+/**
+ * `/metrics`: prom-client's text of counters that live in the series; read when scraped, never on the way. Loaded with the
+ * first scrape: a proxy that nobody scrapes does not hold prom-client.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { bucketCount, bucketStart } from '../../protocol/histogram.ts';
 import { grpcStatusNames } from '../http/grpc.ts';
 import type { Credentials } from '../tls/credentials.ts';
@@ -12,9 +16,7 @@ export interface Metrics {
   text(): Promise<string>;
 }
 
-/** prom-client is loaded with the first scrape: a proxy that nobody scrapes does not hold it. */
-export async function createMetrics(telemetry: Telemetry, credentials: Credentials): Promise<Metrics> {
-  const { Counter, Gauge, Registry, collectDefaultMetrics } = await import('prom-client');
+export function createMetrics(telemetry: Telemetry, credentials: Credentials): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
