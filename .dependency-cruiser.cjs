@@ -5,7 +5,7 @@ const part = (name, allowed, comment) => ({
   severity: 'error',
   from: { path: `^${name}/`, pathNot: '\\.test\\.ts$' },
   to: {
-    path: '^(bin|cli|cni|proxy|control|image|inject|protocol|kube|local|templates|web|bench|examples|test|scripts)/',
+    path: '^(bin|cli|cni|proxy|control|image|inject|protocol|kube|local|load|templates|web|bench|examples|test|scripts)/',
     pathNot: `^(${[name, ...allowed].join('|')})/`,
   },
 });
@@ -16,6 +16,7 @@ module.exports = {
     part('proxy', ['protocol'], 'the data plane stands alone'),
     part('inject', ['protocol'], 'a pure function'),
     part('image', ['protocol'], 'packs what the build made'),
+    part('load', ['protocol'], 'runs alone in a pod'),
     part('kube', ['protocol'], 'the client knows nothing of the mesh'),
     part('templates', ['protocol', 'kube'], 'typed objects'),
     part('cni', ['kube', 'protocol', 'proxy/net'], 'writes the rules that the init step writes'),

@@ -16,7 +16,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: [
-            '{cli,cni,proxy,control,image,inject,protocol,kube,local,templates,examples,scripts,bench}/**/*.test.ts',
+            '{cli,cni,proxy,control,image,inject,protocol,kube,local,templates,examples,scripts,bench,load}/**/*.test.ts',
           ],
           testTimeout: 20_000,
           hookTimeout: 30_000,

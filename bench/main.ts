@@ -2,7 +2,8 @@
  * `npm run bench`: load → client proxy → mutual TLS → server proxy → nginx, for this mesh and its peers, in pods of a
  * local mesh of its own. The load is wrk's for HTTP/1.1, h2load's for HTTP/2. Peers take turns within each round, so that drift of the machine hits all alike.
  * Flags: --rounds N (3), --seconds N (5),  --protocol http1|http2|both (both), --connections 8,32,128 (of HTTP/1.1; HTTP/2 has 4), --peers mesh,haproxy,… (all),
- * --json FILE, --write (docs/benchmarks.md).
+ * --json FILE, --write (docs/benchmarks.md); --mix MINUTES: in place of all that, a mixed load and the memory of this mesh's
+ * proxies meanwhile.
  */
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -10,6 +11,7 @@ import { ensurePrograms, runtimePrograms } from '../scripts/programs.ts';
 import { LocalMesh } from '../test/support/local-mesh.ts';
 import type { PodObject } from '../test/support/mesh.ts';
 import { h2latencies, h2load } from './h2load.ts';
+import { mixTable, runMix } from './mix/run.ts';
 import { deploy, type Pair } from './pair.ts';
 import { envoy } from './peers/envoy.ts';
 import { haproxy } from './peers/haproxy.ts';
@@ -29,6 +31,7 @@ const { values } = parseArgs({
     connections: { type: 'string', default: '8,32,128' },
     peers: { type: 'string' },
     json: { type: 'string' },
+    mix: { type: 'string' },
     write: { type: 'boolean', default: false },
   },
 });
@@ -50,6 +53,14 @@ await ensurePrograms({
   openssl: 'openssl',
   curl: 'curl',
 });
+if (values.mix !== undefined) {
+  const minutes = Number(values.mix);
+  if (!(minutes >= 1)) throw new Error('--mix takes minutes, at least 1');
+  const result = await runMix(minutes, say);
+  process.stdout.write(`${mixTable(result)}\n`);
+  if (values.json) await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
+  process.exit(0);
+}
 const known = [own, haproxy, envoy, httpProxy];
 const wanted = values.peers?.split(',') ?? known.map((peer) => peer.name.toLowerCase());
 const stranger = wanted.find((name) => !known.some((peer) => peer.name.toLowerCase() === name));

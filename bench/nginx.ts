@@ -1,19 +1,40 @@
-/** The origin of the benchmarks: nginx with one worker and a body of 35 bytes. */
-import { originPort, type Protocol } from './peers/peer.ts';
+/** The origin of the benchmarks: nginx with one worker; a body of 35 bytes, and files of other sizes. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Protocol } from './peers/peer.ts';
 
-export const nginxConf = (protocol: Protocol) => `worker_processes 1;
+/** Each server listens on a port, for one protocol without TLS. */
+export const nginxConf = (...servers: [port: number, protocol: Protocol][]) => `worker_processes 1;
 daemon off;
 pid /tmp/nginx.pid;
 error_log stderr crit;
 events { worker_connections 20000; }
 http {
   access_log off;
+  sendfile on;
+  tcp_nopush on;
+  open_file_cache max=16 inactive=600s;
   keepalive_timeout 600s;
   keepalive_requests 100000000;
   client_body_temp_path /tmp; proxy_temp_path /tmp; fastcgi_temp_path /tmp; uwsgi_temp_path /tmp; scgi_temp_path /tmp;
-  server {
-    listen ${originPort} backlog=4096${protocol === 'http2' ? ' http2' : ''};
-    location / { default_type text/plain; return 200 "hello from the origin of the bench\\n"; }
-  }
-}
+${servers.map(([port, protocol]) => server(port, protocol)).join('')}}
 `;
+
+const server = (port: number, protocol: Protocol) => `  server {
+    listen ${port} backlog=4096${protocol === 'http2' ? ' http2' : ''};
+    location / { default_type text/plain; return 200 "hello from the origin of the bench\\n"; }
+    location = /missing { return 404; }
+    location /files/ { root /bench; error_page 405 =200 $uri; }
+  }
+`;
+
+/** The files that nginx serves, into the folder that is mounted at /bench. */
+export async function writeFiles(folder: string): Promise<void> {
+  const files = path.join(folder, 'files');
+  await mkdir(files, { mode: 0o755, recursive: true });
+  for (const [name, bytes] of [
+    ['16k', 16 * 1024],
+    ['1m', 2 ** 20],
+  ] as const)
+    await writeFile(path.join(files, name), Buffer.alloc(bytes, 'mesh bench, line by line\n'));
+}

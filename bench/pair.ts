@@ -6,9 +6,10 @@ import { resources } from '../kube/resources.ts';
 import type { LocalMesh } from '../test/support/local-mesh.ts';
 import { type PodObject, until } from '../test/support/mesh.ts';
 import { makeCertificates } from './certificates.ts';
-import { nginxConf } from './nginx.ts';
+import { nginxConf, writeFiles } from './nginx.ts';
 import { mesh as ownPeer } from './peers/mesh.ts';
 import { clientPort, originPort, type Peer, type Protocol } from './peers/peer.ts';
+import { podOf } from './pod.ts';
 
 export interface Pair {
   peer: Peer;
@@ -29,14 +30,15 @@ export async function deploy(peer: Peer, mesh: LocalMesh, protocol: Protocol): P
   await makeCertificates(folder);
   const write = (files: Record<string, string>) =>
     Promise.all(Object.entries(files).map(([file, content]) => writeFile(path.join(folder, file), content)));
-  await write({ 'nginx.conf': nginxConf(protocol), ...peer.files('127.0.0.1', protocol) });
+  await write({ 'nginx.conf': nginxConf([originPort, protocol]), ...peer.files('127.0.0.1', protocol) });
+  await writeFiles(folder);
   // Programs in pods are not root's.
   await execa('chmod', ['-R', 'a+rX', mesh.home]);
 
   const isOwn = peer === ownPeer;
   const up = async (role: string, main: string[], proxy: string[]): Promise<PodObject> => {
     const commands = { main, ...(proxy.length > 0 ? { proxy } : {}) };
-    await mesh.apply(pod(`${name}-${role}`, folder, commands), isOwn);
+    await mesh.apply(podOf(`${name}-${role}`, folder, commands), isOwn);
     return (await mesh.ready(`${name}-${role}`))[0]!;
   };
   const server = await up('server', ['nginx', '-e', 'stderr', '-c', '/bench/nginx.conf'], peer.server);
@@ -54,24 +56,6 @@ export async function deploy(peer: Peer, mesh: LocalMesh, protocol: Protocol): P
   const get = ['curl', ...http2, '-s', '-m', '2', '-o', '/dev/null', '-w', '%{http_code}', pair.url];
   await until(`${peer.name} answers`, async () => (await mesh.exec(client, ...get).catch(() => '')) === '200');
   return pair;
-}
-
-function pod(name: string, folder: string, commands: Record<string, string[]>): string {
-  return JSON.stringify({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name, labels: { app: name } },
-    spec: {
-      terminationGracePeriodSeconds: 1,
-      containers: Object.entries(commands).map(([container, command]) => ({
-        name: container,
-        image: 'programs:here',
-        command,
-        volumeMounts: [{ name: 'bench', mountPath: '/bench' }],
-      })),
-      volumes: [{ name: 'bench', hostPath: { path: folder } }],
-    },
-  });
 }
 
 async function serviceAddress(mesh: LocalMesh, name: string): Promise<string> {

@@ -2,7 +2,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { execa } from 'execa';
 
-const parts = ['cli', 'proxy', 'control', 'image', 'inject', 'protocol', 'kube', 'local', 'templates', 'examples'];
+const parts = 'cli proxy control image inject protocol kube load local templates examples'.split(' ');
 
 async function cruise(): Promise<{ failed: boolean; output: string; modules: number }> {
   const result = await execa('depcruise', ['--config', '.dependency-cruiser.cjs', ...parts], {

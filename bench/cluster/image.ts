@@ -1,17 +1,19 @@
 /** The image of the pods of `npm run bench:cluster`: nginx, wrk and Node of this machine, with the libraries they need. */
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { readElf, strip } from '../../image/elf.ts';
 import { makeImage, makeLayer } from '../../image/oci.ts';
 import type { Entry } from '../../image/tar.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { nginxConf } from '../nginx.ts';
+import { originPort } from '../peers/peer.ts';
 
 export const benchImage = `mesh.dev/bench:${packageJson.version}`;
 export const benchArchive = 'dist/bench-image.tar';
-export const programs = { node: '/opt/node', nginx: '/usr/sbin/nginx', runner: '/bench/cluster/runner.ts' };
+export const programs = { node: '/opt/node', nginx: '/usr/sbin/nginx', runner: '/bench/bench/cluster/runner.ts' };
 const nobody = 65_534;
+const project = join(import.meta.dirname, '../..');
 
 const triplet = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
 const folders = [`/usr/lib/${triplet}`, `/lib/${triplet}`, '/usr/lib64', '/lib64', '/usr/lib', '/lib'];
@@ -30,11 +32,10 @@ export async function writeBenchImage(): Promise<void> {
     mode: 0o644,
     data: Buffer.from(data),
   });
-  for (const name of ['runner.ts', 'paced.ts'])
-    entries.push(text(`bench/cluster/${name}`, await readFile(join(import.meta.dirname, name))));
+  for (const path of await sources()) entries.push(text(`bench/${path}`, await readFile(join(project, path))));
   entries.push(
     text('bench/package.json', '{"type":"module"}'),
-    text('bench/nginx.conf', nginxConf('http1')),
+    text('bench/nginx.conf', nginxConf([originPort, 'http1'])),
     text('etc/passwd', `nobody:x:${nobody}:${nobody}::/:/none\n`),
     text('etc/group', `nogroup:x:${nobody}:\n`),
     text('etc/nsswitch.conf', 'passwd: files\ngroup: files\nhosts: files dns\n'),
@@ -52,6 +53,12 @@ export async function writeBenchImage(): Promise<void> {
     labels: {},
   });
   await writeFile(benchArchive, image.archive);
+}
+
+/** The runner and all that it imports. */
+async function sources(): Promise<string[]> {
+  const load = (await readdir(join(project, 'load'))).filter((name) => !name.endsWith('.test.ts'));
+  return ['bench/cluster/runner.ts', 'protocol/histogram.ts', ...load.map((name) => `load/${name}`)];
 }
 
 /** Adds what the programs are linked with, and the loader where they name it. @throws Error for a library not found */

@@ -90,8 +90,9 @@ async function measure(cluster: TestCluster): Promise<Figures> {
       }
     for (const pace of run.rates)
       for (const { mesh, pair } of pairs) {
-        const { requests, p50_ms, p99_ms, errors } = await pair.paced(pace, run.seconds, pacedConnections);
-        add({ ...{ mesh, pace, connections: pacedConnections }, rate: requests / run.seconds, p50_ms, p99_ms, errors });
+        const { rate, errors, latency } = await pair.paced(pace, run.seconds, pacedConnections);
+        const [p50_ms, p99_ms] = [latency(0.5), latency(0.99)];
+        add({ mesh, pace, connections: pacedConnections, rate, p50_ms, p99_ms, errors });
       }
   }
   return figures;

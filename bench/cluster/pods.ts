@@ -4,13 +4,14 @@ import { request } from 'node:http';
 import { json, text } from 'node:stream/consumers';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
+import { loadPort, type LoadResult as PacedResult } from '../../load/options.ts';
+import { type LoadSummary, summarize } from '../../load/summary.ts';
 import { deployment, type TestCluster } from '../../test/support/cluster.ts';
 import { until } from '../../test/support/mesh.ts';
 import { originPort } from '../peers/peer.ts';
 import { type LoadResult, parseWrk } from '../wrk.ts';
 import { benchArchive, benchImage, programs } from './image.ts';
-import type { PacedResult } from './paced.ts';
-import { type Load, runnerPort } from './runner.ts';
+import type { Load } from './runner.ts';
 
 const readySeconds = 90;
 
@@ -64,13 +65,14 @@ export class Pair {
     return parseWrk(stdout);
   }
 
-  paced(rate: number, seconds: number, connections: number): Promise<PacedResult> {
-    return this.#run({ paced: { host: this.#host, port: originPort, rate, seconds, connections } });
+  async paced(rate: number, seconds: number, connections: number): Promise<LoadSummary> {
+    const target = { host: this.#host, port: originPort, path: '/', http2: false };
+    return summarize([await this.#run<PacedResult>({ paced: { ...target, rate, seconds, connections } })]);
   }
 
   async #run<T>(load: Load): Promise<T> {
     const { namespace, name } = this.client.metadata as { namespace: string; name: string };
-    const socket = await this.#cluster.client.portForward(namespace, name, runnerPort);
+    const socket = await this.#cluster.client.portForward(namespace, name, loadPort);
     try {
       const headers = { host: 'localhost', connection: 'close' };
       const call = request({ method: 'POST', path: '/', createConnection: () => socket, headers });

@@ -3,11 +3,10 @@ import { execFile } from 'node:child_process';
 import http from 'node:http';
 import { json } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { type PacedOptions, runPaced } from './paced.ts';
+import { type LoadOptions, loadPort } from '../../load/options.ts';
+import { runPaced } from '../../load/paced.ts';
 
-export const runnerPort = 9300;
-
-export type Load = { wrk: string[] } | { paced: PacedOptions };
+export type Load = { wrk: string[] } | { paced: LoadOptions };
 
 const run = promisify(execFile);
 
@@ -26,4 +25,4 @@ if (import.meta.main)
         .then((result) => send(200, result))
         .catch((error: Error) => send(500, { message: error.message }));
     })
-    .listen(runnerPort, '127.0.0.1');
+    .listen(loadPort, '127.0.0.1');

@@ -1,0 +1,33 @@
+/** What a load is asked to be, and what it tells afterwards. */
+
+export interface LoadOptions {
+  host: string;
+  port: number;
+  /** With its query. */
+  path: string;
+  /** `host` header; where it is not `host:port`. */
+  authority?: string;
+  /** Prior knowledge; else HTTP/1.1 with keep-alive. */
+  http2: boolean;
+  connections: number;
+  /** Requests per second. */
+  rate: number;
+  seconds: number;
+}
+
+export interface LoadResult {
+  /** As many as were due. */
+  requests: number;
+  /** Of those, by cause: `status 503`, `ECONNREFUSED`. Their latencies count with the others. */
+  errors: Record<string, number>;
+  /** From the first due request to the last answer. */
+  seconds: number;
+  /** Sparse counts of latencies (protocol/histogram.ts). */
+  latencies: number[];
+}
+
+/** Where a load generator in a pod waits for LoadOptions, `POST /`; on the pod's loopback. */
+export const loadPort = 9300;
+
+/** Requests at once on one HTTP/2 connection. */
+export const streamsPerConnection = 16;
