@@ -18,6 +18,7 @@ import { Authority } from './identity/authority.ts';
 import { makeOwnCertificate } from './identity/own-certificate.ts';
 import { IdentityServer } from './identity/server.ts';
 import { TrustBundleKeeper } from './identity/trust-bundle.ts';
+import { tellOfLonePods } from './inject/events.ts';
 import { UnmeshedReporter, unmeshedPods } from './inject/unmeshed.ts';
 import { keepCaBundle, Webhook } from './inject/webhook.ts';
 import { createLog } from './log.ts';
@@ -155,6 +156,7 @@ async function main(): Promise<void> {
   ]);
 
   const unmeshed = new UnmeshedReporter(kube, cluster, log);
+  tellOfLonePods(kube, cluster, log);
   const stopFollowing = followPolicies(cluster, (namespace, pod) => discovery.refreshPolicies(namespace, pod));
 
   /** One part of the upkeep; that it fails keeps no other part from its turn. */

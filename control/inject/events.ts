@@ -1,12 +1,15 @@
 /** Events in which users find what became of their pods. */
 import { type KubeClient, KubeError } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
-import type { KubeObject } from '../../kube/types.ts';
-import { controlName } from '../../protocol/names.ts';
+import type { KubeObject, ObjectMeta } from '../../kube/types.ts';
+import { controlName, proxyVersionAnnotation } from '../../protocol/names.ts';
+import { type Cluster, isMeshed } from '../cluster/index.ts';
 import type { Log } from '../log.ts';
 
 /** Owners told of; an older one may be told again. */
 const limit = 10_000;
+/** Kubernetes keeps events for an hour: of a pod that is older, nobody could say whether it was told of. */
+const newMs = 10 * 60_000;
 
 export interface Told {
   /** Holds for all replicas, and for the time that Kubernetes keeps events: told once. */
@@ -67,4 +70,41 @@ export class InjectionEvents {
       this.#log.warn('event not written', { namespace, owner: owner.name, reason: error.message });
     });
   }
+}
+
+/**
+ * Says of each pod that belongs to nothing that it has a proxy, once it is there: when the webhook saw it, it had no
+ * identity and maybe no name. Whichever replica is second finds the event there, and so does one that starts.
+ */
+export function tellOfLonePods(
+  kube: Pick<KubeClient, 'create'>,
+  cluster: Pick<Cluster, 'pods'>,
+  log: Log,
+  now: () => number = Date.now,
+): void {
+  const told = new Set<string>();
+  const tell = (pod: KubeObject, uid: string): void => {
+    const { name, namespace, annotations } = pod.metadata as { name: string; namespace: string } & ObjectMeta;
+    told.add(uid);
+    const message = `the pod has the proxy of mesh ${annotations?.[proxyVersionAnnotation]}`;
+    const about = { apiVersion: 'v1', kind: 'Pod', namespace, name, uid };
+    writeEvent(kube, { name: `injected-${uid}`, type: 'Normal', reason: 'Injected', message, about }).catch(
+      (error: Error) => {
+        // The pod's next change tries again.
+        told.delete(uid);
+        log.warn('event not written', { namespace, pod: name, reason: error.message });
+      },
+    );
+  };
+  cluster.pods.on(({ type, object }) => {
+    const { uid, creationTimestamp, ownerReferences = [] } = object.metadata;
+    if (uid === undefined || type === 'DELETED') told.delete(uid ?? '');
+    else if (
+      !told.has(uid) &&
+      isMeshed(object) &&
+      !ownerReferences.some((one) => one.controller) &&
+      now() - Date.parse(creationTimestamp ?? '') < newMs
+    )
+      tell(object, uid);
+  });
 }

@@ -4,13 +4,14 @@ import { applyPatch } from 'rfc6902';
 import { expect, onTestFinished, test } from 'vitest';
 import { injectPod } from '../../inject/index.ts';
 import { resources } from '../../kube/resources.ts';
-import type { Json } from '../../kube/types.ts';
+import type { Json, KubeObject } from '../../kube/types.ts';
 import { version } from '../../protocol/version.ts';
 import { Cluster } from '../cluster/index.ts';
 import { FakeKube } from '../fake-kube.ts';
 import { makeOwnCertificate } from '../identity/own-certificate.ts';
 import { TrustBundleKeeper } from '../identity/trust-bundle.ts';
 import { config, listen, log, makeAuthority, pod, putShop, until } from '../test-parts.ts';
+import { tellOfLonePods } from './events.ts';
 import { UnmeshedReporter, unmeshedPods } from './unmeshed.ts';
 import { keepCaBundle, Webhook } from './webhook.ts';
 
@@ -287,5 +288,36 @@ test('a pod that should be meshed and is not gets one warning', async () => {
   const events = await kube.list(resources.events);
   expect(events).toMatchObject([
     { type: 'Warning', reason: 'Unmeshed', involvedObject: { kind: 'Pod', namespace: 'shop', name: 'web-b' } },
+  ]);
+});
+
+test('a pod that belongs to nothing is told of once, however many replicas start, and not when it is old', async () => {
+  const kube = new FakeKube();
+  const cluster = new Cluster(kube);
+  const at = Date.parse('2026-11-20T12:00:00Z');
+  const lone = (name: string, age: number, more: Json = {}): KubeObject => {
+    const { metadata, ...rest } = pod(name, '10.244.0.2', more);
+    const creationTimestamp = new Date(at - age).toISOString();
+    const annotations = { ...metadata.annotations, 'mesh.dev/proxy-version': '1.2.3' };
+    return { ...rest, metadata: { ...metadata, annotations, creationTimestamp, ...more.metadata } };
+  };
+  const owner = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'uid-of-web', controller: true };
+  kube.put(resources.pods, lone('early', 60_000));
+  kube.put(resources.pods, lone('old', 3_600_000));
+  for (let replica = 0; replica < 2; replica++) tellOfLonePods(kube, cluster, log, () => at);
+  let failures = 1;
+  kube.beforeWrite = (_, { involvedObject }) => {
+    if (involvedObject?.name === 'unlucky' && failures-- > 0) throw new Error('the API server is away');
+  };
+  kube.put(resources.pods, lone('plain', 0, { meshed: false }));
+  kube.put(resources.pods, lone('owned', 0, { metadata: { ownerReferences: [owner] } }));
+  for (let change = 0; change < 3; change++) {
+    kube.put(resources.pods, lone('unlucky', 0));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const events = await kube.list(resources.events);
+  expect(events.map(({ involvedObject: { kind, name }, reason, message }) => [kind, name, reason, message])).toEqual([
+    ['Pod', 'early', 'Injected', 'the pod has the proxy of mesh 1.2.3'],
+    ['Pod', 'unlucky', 'Injected', 'the pod has the proxy of mesh 1.2.3'],
   ]);
 });

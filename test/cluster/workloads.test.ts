@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import type { Json, KubeObject } from '../../kube/types.ts';
-import { injectAnnotation } from '../../protocol/names.ts';
+import type { ProxyInfo } from '../../protocol/api.ts';
+import { controlNamespace, injectAnnotation } from '../../protocol/names.ts';
 import { deployment, isMeshed, script, service, TestCluster } from '../support/cluster.ts';
-import { isReady, until } from '../support/mesh.ts';
+import { until } from '../support/mesh.ts';
 
 const namespace = 'mesh-test-workloads';
+const brief = { terminationGracePeriodSeconds: 2 };
 
 /** Answers each request with the pod's name. */
 const server = `
@@ -50,8 +52,24 @@ const pod = (spec: Json, name: string): KubeObject => ({
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: { name, namespace, labels: { app: name } },
-  spec: { terminationGracePeriodSeconds: 2, ...spec },
+  spec: { ...brief, ...spec },
 });
+
+/** Runs a pod to its end and gives what a container of it printed. @throws Error where it failed */
+async function outcome(object: KubeObject, container: string): Promise<string> {
+  const name = object.metadata.name!;
+  await cluster.apply(object);
+  await until(
+    `pod ${name} is done`,
+    async () => {
+      const { status } = await cluster.client.get(resources.pods, name, namespace);
+      if (status?.phase === 'Failed') throw new Error(`${name}: ${await cluster.log(namespace, name, container)}`);
+      return status?.phase === 'Succeeded';
+    },
+    90,
+  );
+  return cluster.log(namespace, name, container);
+}
 
 const jobSpec = (containers: Json[]) => ({
   backoffLimit: 0,
@@ -108,67 +126,104 @@ describe('a workload with the sidecar', () => {
     await cluster.client.delete(resources.cronJobs, 'often', namespace);
   });
 
-  it('is reached pod by pod, as a StatefulSet behind a headless service', async () => {
+  it('is reached member by member in mutual TLS, as a StatefulSet behind a headless service', async () => {
     const labels = { app: 'member' };
-    await cluster.apply(service(namespace, 'member', 8080, { clusterIP: 'None' }), {
-      apiVersion: 'apps/v1',
-      kind: 'StatefulSet',
-      metadata: { name: 'member', namespace },
-      spec: {
-        serviceName: 'member',
-        replicas: 3,
-        podManagementPolicy: 'Parallel',
-        selector: { matchLabels: labels },
-        template: {
-          metadata: { labels },
-          spec: {
-            terminationGracePeriodSeconds: 2,
-            containers: [script('main', server, { readinessProbe: tcp(8080) })],
+    await cluster.apply(
+      { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'members', namespace } },
+      service(namespace, 'member', 8080, { clusterIP: 'None' }),
+      {
+        apiVersion: 'apps/v1',
+        kind: 'StatefulSet',
+        metadata: { name: 'member', namespace },
+        spec: {
+          serviceName: 'member',
+          replicas: 3,
+          podManagementPolicy: 'Parallel',
+          selector: { matchLabels: labels },
+          template: {
+            metadata: { labels },
+            // No probe: the kubelet's connections, which no proxy made, would count among its traffic.
+            spec: { serviceAccountName: 'members', ...brief, containers: [script('main', server)] },
           },
         },
       },
-    });
+    );
     await cluster.ready(namespace, 'member', 3);
     const members = [0, 1, 2].map((index) => `member-${index}`);
     const source = members.map((member) => ask(`http://${member}.member:8080`)).join('\n');
-    await cluster.apply(pod({ restartPolicy: 'Never', containers: [script('main', source)] }, 'asker'));
-    await until(
-      'each member was asked',
-      async () => (await cluster.client.get(resources.pods, 'asker', namespace)).status?.phase === 'Succeeded',
-      60,
-    );
-    expect((await cluster.log(namespace, 'asker', 'main')).trim().split('\n')).toEqual(
-      members.map((member) => `answer ${member}`),
-    );
+    const said = await outcome(pod({ restartPolicy: 'Never', containers: [script('main', source)] }, 'asker'), 'main');
+    expect(said.trim().split('\n')).toEqual(members.map((member) => `answer ${member}`));
+    await until('each answered in mutual TLS', async () => {
+      const rows = JSON.parse(await cluster.mesh(['stat', 'po', '-n', namespace, '-l', 'app=member', '-o', 'json']));
+      const secured = (rows.items as Json[]).filter((row) => row.secured === 1).map((row) => row.name);
+      return secured.sort().join() === members.join();
+    });
+    const [control] = await cluster.pods(controlNamespace);
+    const { proxies } = await cluster.ask<{ proxies: ProxyInfo[] }>(control!.metadata.name!, '/v1/proxies');
+    const identities = members.map((member) => proxies.find(({ pod: name }) => name === member)?.identity);
+    expect(identities).toEqual(members.map(() => `spiffe://cluster.local/ns/${namespace}/sa/members`));
   });
 
-  it('has the network in each of its own init containers, before the application', async () => {
-    const inits = ['first', 'second', 'third'].map((name) => script(name, ask('http://server:8080')));
-    await cluster.apply(
-      pod(
-        { restartPolicy: 'Never', initContainers: inits, containers: [script('main', 'console.log("up")')] },
-        'patient',
-      ),
-    );
-    const done = await until(
-      'the pod succeeded',
-      async () => {
-        const found = await cluster.client.get(resources.pods, 'patient', namespace);
-        if (found.status?.phase === 'Failed') throw new Error('the pod failed');
-        return found.status?.phase === 'Succeeded' && found;
-      },
-      90,
-    );
-    expect(done.spec.initContainers.map((one: Json) => one.name)).toEqual([
-      'mesh-init',
-      'mesh-proxy',
-      'first',
-      'second',
-      'third',
-    ]);
-    for (const name of ['first', 'second', 'third']) {
+  it('has the network in each of its own init containers and sidecars, from the first to the last', async () => {
+    const helper = `
+${ask('http://server:8080')}
+process.on('SIGTERM', async () => {
+  await fetch('http://server:8080').then((response) => console.log('parting ' + response.status));
+  process.exit(0);
+});
+setInterval(() => {}, 1000);`;
+    const initContainers = [
+      script('first', ask('http://server:8080')),
+      script('helper', helper, { restartPolicy: 'Always' }),
+      script('second', ask('http://server:8080')),
+      script('third', ask('http://server:8080')),
+    ];
+    const containers = [script('main', ask('http://server:8080'))];
+    const inits = ['first', 'helper', 'second', 'third'];
+    const spec = { restartPolicy: 'Never', terminationGracePeriodSeconds: 20, initContainers, containers };
+    await outcome(pod(spec, 'patient'), 'main');
+    const done = await cluster.client.get(resources.pods, 'patient', namespace);
+    expect(done.spec.initContainers.map((one: Json) => one.name)).toEqual(['mesh-init', 'mesh-proxy', ...inits]);
+    for (const name of [...inits, 'main'])
       expect(await cluster.log(namespace, 'patient', name)).toContain('answer server-');
+    // Sidecars end in the order of their start turned round: the proxy outlives the others.
+    expect(await cluster.log(namespace, 'patient', 'helper')).toContain('parting 200');
+  });
+
+  it('keeps the tokens that it asks for itself, whether or not it has one of the API server', async () => {
+    const projected = { audience: 'vault', expirationSeconds: 900, path: 'vault' };
+    const source = `
+import { existsSync, readFileSync } from 'node:fs';
+const claims = (path) => JSON.parse(Buffer.from(readFileSync(path, 'utf8').split('.')[1], 'base64url'));
+const { aud, exp, iat, sub } = claims('/vault/vault');
+const own = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+let status = 'no token';
+if (existsSync(own)) {
+  const { request } = await import('node:https');
+  const headers = { authorization: 'Bearer ' + readFileSync(own, 'utf8') };
+  const ca = readFileSync('/var/run/secrets/kubernetes.io/serviceaccount/ca.crt');
+  status = await new Promise((resolve, reject) => request('https://kubernetes.default.svc/version', { headers, ca },
+    (response) => resolve(response.resume().statusCode)).on('error', reject).end());
+}
+console.log(JSON.stringify({ aud, seconds: exp - iat, sub, status, mesh: existsSync('/var/run/mesh') }));`;
+    const answers: Json = {};
+    for (const automount of [true, false]) {
+      const name = automount ? 'with-api-token' : 'without-api-token';
+      const mount = { volumeMounts: [{ name: 'vault', mountPath: '/vault' }] };
+      const spec = {
+        restartPolicy: 'Never',
+        automountServiceAccountToken: automount,
+        containers: [script('main', source, mount)],
+        volumes: [{ name: 'vault', projected: { sources: [{ serviceAccountToken: projected }] } }],
+      };
+      answers[name] = JSON.parse(await outcome(pod(spec, name), 'main'));
+      expect(isMeshed(await cluster.client.get(resources.pods, name, namespace))).toBe(true);
     }
+    const own = { aud: ['vault'], seconds: 900, sub: `system:serviceaccount:${namespace}:default`, mesh: false };
+    expect(answers).toEqual({
+      'with-api-token': { ...own, status: 200 },
+      'without-api-token': { ...own, status: 'no token' },
+    });
   });
 });
 
@@ -196,92 +251,5 @@ describe('a pod that the mesh has no business with', () => {
     } finally {
       await cluster.client.delete(resources.pods, name, 'kube-system', { gracePeriodSeconds: 0 });
     }
-  });
-});
-
-describe('a probe of a meshed pod', () => {
-  /** Speaks HTTP on 8080, gRPC's health protocol on 9090 and keeps a file for exec; unwell after a GET /break. */
-  const probed = `
-import { createServer } from 'node:http';
-import { createServer as createHttp2 } from 'node:http2';
-import { rmSync, writeFileSync } from 'node:fs';
-let well = true;
-writeFileSync('/tmp/well', '');
-createServer((request, response) => {
-  if (request.url === '/break') { well = false; rmSync('/tmp/well', { force: true }); }
-  response.writeHead(request.url === '/break' || well ? 200 : 500).end();
-}).listen(8080);
-createHttp2().on('stream', (stream) => {
-  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
-  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
-  stream.end(Buffer.from([0, 0, 0, 0, 2, 8, well ? 1 : 2]));
-}).listen(9090);`;
-  const exec = { command: ['/opt/mesh/node', '-e', 'require("fs").accessSync("/tmp/well")'] };
-  const probes: Record<string, Json> = {
-    http: { httpGet: { path: '/', port: 8080 } },
-    tcp: { tcpSocket: { port: 8080 } },
-    grpc: { grpc: { port: 9090 } },
-    exec: { exec },
-  };
-  const volume = { volumes: [{ name: 'tmp', emptyDir: {} }] };
-  const mounts = { volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }] };
-
-  it.each(['http', 'grpc', 'exec'])('finds the application well, then unwell: %s', async (kind) => {
-    const name = `probed-${kind}`;
-    const probe = { ...probes[kind], periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10 };
-    await cluster.apply(
-      ...deployment(namespace, name, {
-        containers: [
-          script('main', probed, {
-            ...mounts,
-            startupProbe: { ...probe, failureThreshold: 60 },
-            readinessProbe: probe,
-          }),
-        ],
-        ...volume,
-      }),
-    );
-    const [found] = await cluster.ready(namespace, name);
-    expect(isMeshed(found!)).toBe(true);
-    const source = ask(`http://${found!.status.podIP}:8080/break`).replace('response.text()', "'broken'");
-    await cluster.apply(pod({ restartPolicy: 'Never', containers: [script('main', source)] }, `break-${kind}`));
-    await until(
-      `${name} is unwell`,
-      async () => (await cluster.pods(namespace, `app=${name}`)).every((one) => !isReady(one)),
-      60,
-    );
-    await cluster.client.delete(resources.deployments, name, namespace);
-  });
-
-  it('finds an open port open and a closed one closed: tcp', async () => {
-    for (const [name, port] of [
-      ['open', 8080],
-      ['closed', 8081],
-    ] as const) {
-      const probe = { ...tcp(port), failureThreshold: 1 };
-      await cluster.apply(
-        ...deployment(namespace, name, {
-          containers: [script('main', probed, { ...mounts, readinessProbe: probe })],
-          ...volume,
-        }),
-      );
-    }
-    await cluster.ready(namespace, 'open');
-    const [closed] = await until(
-      'the other runs',
-      async () => {
-        const pods = await cluster.pods(namespace, 'app=closed');
-        return pods.length === 1 && pods[0]!.status.containerStatuses?.[0]?.started && pods;
-      },
-      60,
-    );
-    await until('the kubelet says that its port is closed', async () => {
-      const events = await cluster.client.list(resources.events, {
-        namespace,
-        fieldSelector: `involvedObject.name=${closed!.metadata.name}`,
-      });
-      return events.some((event) => event.reason === 'Unhealthy' && event.message.includes(':8081'));
-    });
-    expect(isReady((await cluster.pods(namespace, 'app=closed'))[0]!)).toBe(false);
   });
 });
