@@ -1,31 +1,21 @@
 /** The HTTP/2 door, frame by frame: what is refused, what ends a connection, and how one is drained. */
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ProxyError } from '../error.ts';
 import { errorCode, flag, frame, maxWindow, setting, uint32 } from '../http2/frames.ts';
 import { encodeHeaders } from '../http2/hpack-encoder.ts';
-import { SessionPool } from '../http2/session-pool.ts';
-import { TimerWheel } from '../net/timer-wheel.ts';
 import { http2Server } from '../test-http2.ts';
+import { type Door, openDoor } from '../test-http2-door.ts';
 import { WireClient } from '../test-http2-wire.ts';
 import { until } from '../test-peer.ts';
-import type { Exchange } from './exchange.ts';
-import { Http2Connection } from './http2-connection.ts';
 
-let timers: TimerWheel;
-let door: Server;
-let port = 0;
+let door: Door;
 let origin: ReturnType<typeof http2Server>;
-let connections: Http2Connection[];
 let seen: Record<string, string | string[] | undefined>[];
-let ended: Exchange[];
-let refused: string[];
 const clients: WireClient[] = [];
 
 beforeEach(async () => {
-  timers = new TimerWheel();
-  [connections, seen, ended, refused] = [[], [], [], []];
+  seen = [];
   origin = http2Server((stream, headers) => {
     seen.push(headers as Record<string, string>);
     if (headers[':path'] === '/hold') return stream.respond({ ':status': 200 });
@@ -37,34 +27,7 @@ beforeEach(async () => {
     });
   });
   await once(origin.server.listen(0, '127.0.0.1'), 'listening');
-  const address = `127.0.0.1:${(origin.server.address() as AddressInfo).port}`;
-  const pool = new SessionPool({
-    name: address,
-    dial: (callback) => {
-      const socket = connect({ port: Number(address.split(':')[1]), host: '127.0.0.1', noDelay: true });
-      socket.once('connect', () => callback(undefined, socket));
-      socket.once('error', (cause) =>
-        callback(new ProxyError('connect-failed', cause.message, { source: 'server', retry: 'yes' }), undefined),
-      );
-    },
-    generation: () => 0,
-    now: () => timers.now,
-  });
-  door = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    connections.push(
-      new Http2Connection(socket, undefined, {
-        target: { acquireSession: (_, user) => pool.acquire(user) },
-        observer: { attemptEnd() {}, requestEnd: (exchange) => void ended.push({ ...exchange }) },
-        timers,
-        errorHeader: true,
-        toProxy: false,
-        onClose: () => {},
-        onRefused: (code) => void refused.push(code),
-      }),
-    );
-  });
-  await once(door.listen(0, '127.0.0.1'), 'listening');
-  port = (door.address() as AddressInfo).port;
+  door = await openDoor((origin.server.address() as AddressInfo).port);
 });
 
 afterEach(() => {
@@ -72,11 +35,10 @@ afterEach(() => {
   for (const session of origin.sessions) session.destroy();
   origin.server.close();
   door.close();
-  timers.stop();
 });
 
 function dial(settings: readonly number[] = []): WireClient {
-  const client = new WireClient(port, settings);
+  const client = new WireClient(door.port, settings);
   clients.push(client);
   return client;
 }
@@ -127,7 +89,7 @@ test.each<[string, string, string[]]>([
   await until(() => client.ended.has(1), 'the answer');
   expect(client.value(1, 'mesh-error')).toMatch(new RegExp(`^${code}; `));
   expect(client.content.get(1)).toContain(`[mesh ${code}]`);
-  expect(refused).toEqual([code]);
+  expect(door.refused).toEqual([code]);
   // The connection is as good as before.
   client.request(3, head);
   await until(() => client.content.get(3) === 'fine', 'another request');
@@ -193,7 +155,7 @@ test('a drained connection takes what is on its way, finishes, and ends', async 
   const client = dial();
   client.request(1, changed(':path', '/hold'));
   await until(() => client.headers.has(1), 'the head');
-  connections[0]!.drain();
+  door.connections[0]!.drain();
   // Sent before the client has read the first GOAWAY.
   client.request(3, head);
   await until(() => client.content.get(3) === 'fine', 'the late request');
@@ -212,14 +174,14 @@ test('a drained connection takes what is on its way, finishes, and ends', async 
 });
 
 test('a client that sends no settings, or half a header block, is not waited for', async () => {
-  const silent = connect(port, '127.0.0.1');
+  const silent = connect(door.port, '127.0.0.1');
   silent.on('error', () => {}).resume();
   const client = dial();
   client.send(frame.headers, flag.endStream, 1, encodeHeaders(head));
-  await until(() => connections.length === 2 && client.socket.bytesRead > 0, 'both connections');
+  await until(() => door.connections.length === 2 && client.socket.bytesRead > 0, 'both connections');
   const over = Promise.all([once(silent, 'close'), until(() => client.closed, 'the end of half a block')]);
-  timers.tick(timers.now + 31_000);
-  timers.tick(timers.now + 31_000);
+  door.timers.tick(door.timers.now + 31_000);
+  door.timers.tick(door.timers.now + 31_000);
   await over;
 });
 
@@ -227,7 +189,7 @@ test('an idle connection is ended in order after an hour', async () => {
   const client = dial();
   client.request(1, head);
   await until(() => client.ended.has(1), 'the answer');
-  for (let i = 0; i < 121; i++) timers.tick(timers.now + 31_000);
+  for (let i = 0; i < 121; i++) door.timers.tick(door.timers.now + 31_000);
   await until(() => client.goaways.length > 0, 'GOAWAY');
   expect(client.goaways[0]!.code).toBe(errorCode.noError);
 });

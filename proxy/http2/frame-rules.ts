@@ -11,7 +11,7 @@ interface Rule {
 
 const rules: Rule[] = [];
 rules[frame.headers] = { name: 'HEADERS', on: 'stream' };
-// A wrong size is the stream's error only, and there is nothing to do for it.
+// A wrong size is the stream's error only (section 6.3).
 rules[frame.priority] = { name: 'PRIORITY', on: 'stream' };
 rules[frame.rstStream] = { name: 'RST_STREAM', on: 'stream', size: (length) => length === 4 };
 rules[frame.settings] = {
@@ -24,6 +24,11 @@ rules[frame.ping] = { name: 'PING', on: 'connection', size: (length) => length =
 rules[frame.goaway] = { name: 'GOAWAY', on: 'connection', size: (length) => length >= 8 };
 rules[frame.windowUpdate] = { name: 'WINDOW_UPDATE', size: (length) => length === 4 };
 rules[frame.continuation] = { name: 'CONTINUATION', on: 'stream' };
+
+/** For messages. */
+export function frameName(type: number): string {
+  return rules[type]?.name ?? `frames of type ${type}`;
+}
 
 /** undefined where the frame may be; types that are not known may always be (section 5.5). */
 export function frameBreach(type: number, flags: number, stream: number, length: number): Breach | undefined {

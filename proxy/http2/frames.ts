@@ -7,6 +7,8 @@ export const maxFrameBytes = 16_384;
 export const initialWindow = 65_535;
 /** Of every HPACK table to begin with. */
 export const initialTableBytes = 4096;
+/** Of a PRIORITY frame, and of what HEADERS may say of priorities. */
+export const priorityBytes = 5;
 export const maxWindow = 2 ** 31 - 1;
 export const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 

@@ -1,6 +1,6 @@
 /** Puts header blocks together from HEADERS and CONTINUATION (RFC 9113 sections 6.2 and 6.10), and decodes them. */
 import type { Breach } from './breach.ts';
-import { errorCode, flag, maxFrameBytes } from './frames.ts';
+import { errorCode, flag, maxFrameBytes, priorityBytes } from './frames.ts';
 import { HeaderList } from './header-list.ts';
 import { HpackDecoder } from './hpack-decoder.ts';
 import type { Entry } from './hpack-dynamic-table.ts';
@@ -56,7 +56,7 @@ export class HeaderBlocks {
   begin(flags: number, stream: number, payload: Buffer): HeaderBlock | Breach | undefined {
     let start = flags & flag.padded ? 1 : 0;
     const padding = start === 1 ? (payload[0] ?? 0) : 0;
-    if (flags & flag.priority) start += 5;
+    if (flags & flag.priority) start += priorityBytes;
     if (start > payload.length) return { code: errorCode.frameSizeError, message: 'HEADERS cut short' };
     if (start + padding > payload.length) {
       return { code: errorCode.protocolError, message: 'padding longer than its frame' };

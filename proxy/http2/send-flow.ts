@@ -12,7 +12,10 @@ import {
   setting,
 } from './frames.ts';
 import type { SessionStream } from './session-stream.ts';
+import type { Role } from './settings.ts';
 
+/** A table of no bytes, which is what this end uses of it. */
+const noTable = Buffer.from([0x20]);
 const overflow: Breach = { code: errorCode.flowControlError, message: 'a window that overflows' };
 
 export class SendFlow {
@@ -20,6 +23,7 @@ export class SendFlow {
   readonly #streams: ReadonlyMap<number, SessionStream>;
   /** Streams with a chunk that a window has not let through, in the order in which they began to wait. */
   readonly #waiting = new Set<SessionStream>();
+  readonly #role: Role;
   #window = initialWindow;
   #frameBytes = maxFrameBytes;
   /** What a new stream may send, and how many there may be: the peer's settings. */
@@ -28,11 +32,18 @@ export class SendFlow {
   /** Of one list that the peer reads; advice, and kept to. */
   maxHeaderListBytes = Number.POSITIVE_INFINITY;
   /** The peer's table has become smaller: the next header block has to say so (RFC 7541 section 4.2). */
-  tableShrunk = false;
+  #tableShrunk = false;
 
-  constructor(writer: FrameWriter, streams: ReadonlyMap<number, SessionStream>) {
+  constructor(writer: FrameWriter, streams: ReadonlyMap<number, SessionStream>, role: Role) {
+    this.#role = role;
     this.#writer = writer;
     this.#streams = streams;
+  }
+
+  /** A header block, which no window holds back. */
+  headers(stream: SessionStream, block: Buffer, end: boolean): void {
+    this.#writer.headers(stream.id, this.#tableShrunk ? Buffer.concat([noTable, block]) : block, end);
+    this.#tableShrunk = false;
   }
 
   /** Sends as much as windows allow; how much that was. `end`: the stream ends behind the chunk. */
@@ -97,20 +108,33 @@ export class SendFlow {
 
   /** The payload of the peer's SETTINGS. */
   settings(payload: Buffer): Breach | undefined {
-    let breach: Breach | undefined;
-    for (let at = 0; at < payload.length && !breach; at += 6) {
-      breach = this.#setting(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
+    const before = this.streamWindow;
+    for (let at = 0; at < payload.length; at += 6) {
+      const breach = this.#setting(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
+      if (breach) return breach;
     }
-    return breach;
+    return this.#shiftWindows(this.streamWindow - before);
+  }
+
+  /** Section 6.9.2. Once per frame: one of 16 KiB can set the window 2,730 times. */
+  #shiftWindows(change: number): Breach | undefined {
+    if (change === 0) return undefined;
+    for (const stream of this.#streams.values()) {
+      stream.sendWindow += change;
+      if (stream.sendWindow > maxWindow) return overflow;
+      if (stream.queued) this.#waiting.add(stream);
+    }
+    return undefined;
   }
 
   /** One of them; those that mean nothing here are passed over. */
   #setting(id: number, value: number): Breach | undefined {
     if (id === setting.maxConcurrentStreams) this.maxStreams = value;
     else if (id === setting.maxHeaderListSize) this.maxHeaderListBytes = value;
-    else if (id === setting.headerTableSize) this.tableShrunk ||= value < initialTableBytes;
-    else if (id === setting.enablePush && value > 1) {
-      return { code: errorCode.protocolError, message: 'ENABLE_PUSH is not 0 or 1' };
+    else if (id === setting.headerTableSize) this.#tableShrunk ||= value < initialTableBytes;
+    // A server may not even allow it (section 6.5.2).
+    else if (id === setting.enablePush && value > (this.#role === 'client' ? 0 : 1)) {
+      return { code: errorCode.protocolError, message: 'ENABLE_PUSH out of its range' };
     } else if (id === setting.maxFrameSize) {
       if (value < maxFrameBytes || value > 0xffffff) {
         return { code: errorCode.protocolError, message: 'MAX_FRAME_SIZE out of its range' };
@@ -118,13 +142,7 @@ export class SendFlow {
       this.#frameBytes = Math.min(value, maxFrameBytes);
     } else if (id === setting.initialWindowSize) {
       if (value > maxWindow) return overflow;
-      const change = value - this.streamWindow;
       this.streamWindow = value;
-      for (const stream of this.#streams.values()) {
-        stream.sendWindow += change;
-        if (stream.sendWindow > maxWindow) return overflow;
-        if (stream.queued) this.#waiting.add(stream);
-      }
     }
     return undefined;
   }

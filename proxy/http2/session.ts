@@ -6,9 +6,10 @@ import type { Duplex } from 'node:stream';
 import { leave } from '../net/leave.ts';
 import type { Breach } from './breach.ts';
 import { FrameReader } from './frame-reader.ts';
-import { frameBreach, orderBreach } from './frame-rules.ts';
+import { frameBreach, frameName, orderBreach } from './frame-rules.ts';
 import { FrameWriter } from './frame-writer.ts';
-import { errorCode, flag, frame, maxWindow, preface, uint32 } from './frames.ts';
+import { errorCode, flag, frame, maxWindow, preface, priorityBytes, uint32 } from './frames.ts';
+import { Goaway } from './goaway.ts';
 import { type HeaderBlock, HeaderBlocks } from './header-blocks.ts';
 import { PeerBudget } from './peer-budget.ts';
 import { ReceiveFlow } from './receive-flow.ts';
@@ -18,12 +19,8 @@ import { type SessionStream, type StreamOwner, StreamReset } from './session-str
 import { ownSettings } from './settings.ts';
 import { StreamIds } from './stream-ids.ts';
 
-/** A table of no bytes, which is what this end uses of it. */
-const noTable = Buffer.from([0x20]);
 /** Acknowledgements that the peer does not read. */
 const maxUnsent = 1 << 20;
-/** For streams that the peer began before it heard that it should not. */
-const drainMs = 1_000;
 
 export class Http2Session<S extends SessionStream> implements StreamOwner {
   readonly #socket: Duplex;
@@ -37,9 +34,8 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   readonly #pings: (() => void)[] = [];
   readonly #budget = new PeerBudget();
   readonly #ids: StreamIds;
+  readonly #goaway: Goaway;
   #settled = false;
-  #draining = false;
-  #closing = false;
   #over = false;
   /** Streams that this end has reset: what it costs of its peer's patience. */
   resetsSent = 0;
@@ -60,7 +56,8 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
       onBreach: ({ code, message }) => this.#fail(code, message),
     });
     this.#writer = new FrameWriter(socket, () => this.#sending.pump());
-    this.#sending = new SendFlow(this.#writer, this.#streams);
+    this.#goaway = new Goaway(this.#writer, this.#ids);
+    this.#sending = new SendFlow(this.#writer, this.#streams, role);
     if (role === 'client') socket.write(preface);
     this.#writer.frame(frame.settings, 0, 0, ownSettings(settings, role));
     this.#receiving = new ReceiveFlow(this.#writer, settings);
@@ -82,7 +79,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
 
   /** Whether streams can be begun now or once others have ended. */
   get lasting(): boolean {
-    return !this.#over && !this.#closing && this.#ids.left;
+    return !this.#over && !this.#goaway.closing && this.#ids.left;
   }
 
   /** Bytes of one header list that the peer reads. */
@@ -100,8 +97,6 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     if (!this.#settled) return 'settings';
     return this.#blocks.open > 0 ? `headers of ${this.#blocks.open}` : undefined;
   }
-
-  // === For its user ===
 
   /** Bytes of the peer's that were read before this session was made. */
   receive(bytes: Buffer): void {
@@ -133,22 +128,15 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
    * 6.8).
    */
   drain(): void {
-    if (this.#draining || this.#closing || this.#over) return;
-    this.#draining = true;
-    this.#goaway(errorCode.noError, maxWindow);
-    const timer = setTimeout(() => this.close(), drainMs);
-    timer.unref();
-    this.ping(() => {
-      clearTimeout(timer);
-      this.close();
-    });
+    if (this.#over) return;
+    this.#goaway.drain(this);
   }
 
   /** Begins no more streams and takes no more; ends when those there are have ended. */
   close(): void {
-    if (this.#closing || this.#over) return;
-    this.#closing = true;
-    this.#goaway(errorCode.noError);
+    if (this.#goaway.closing || this.#over) return;
+    this.#goaway.closing = true;
+    this.#goaway.say(errorCode.noError);
     if (this.#streams.size === 0) this.#end(undefined);
   }
 
@@ -159,15 +147,13 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   // === For its streams ===
 
   sendHeaders(stream: SessionStream, block: Buffer, end: boolean): void {
-    const bytes = this.#sending.tableShrunk ? Buffer.concat([noTable, block]) : block;
-    this.#sending.tableShrunk = false;
-    this.#writer.headers(stream.id, bytes, end);
+    this.#sending.headers(stream, block, end);
     if (end) this.#sentAll(stream);
   }
 
   sendData(stream: SessionStream, chunk: Buffer, end: boolean): number {
     const sent = this.#sending.send(stream, chunk, end);
-    if (sent > 0) this.#budget.idleFrames.give();
+    if (sent > 0) this.#budget.earn(sent);
     if (end && sent === chunk.length) this.#sentAll(stream);
     return sent;
   }
@@ -187,7 +173,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
 
   halfClosed(stream: SessionStream): void {
     if (stream.localOpen || stream.remoteOpen || !this.#streams.has(stream.id)) return;
-    this.#budget.resets.give();
+    this.#budget.resets.give(1);
     this.#forget(stream);
   }
 
@@ -210,7 +196,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     this.#sending.forget(stream);
     this.#streams.delete(stream.id);
     if (this.#over) return;
-    if (this.#closing && this.#streams.size === 0) this.#end(undefined);
+    if (this.#goaway.closing && this.#streams.size === 0) this.#end(undefined);
     else this.#options.onRoom?.();
   }
 
@@ -221,14 +207,21 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     if (id === 0 || this.#ids.isIdle(id)) return this.#fail(errorCode.protocolError, 'DATA on no stream');
     this.#receiving.take(length);
     const stream = this.#streams.get(id);
-    if (!stream?.remoteOpen) return;
+    if (!stream?.remoteOpen) return this.#onLateData(id, stream);
     stream.receiveWindow -= length;
     if (stream.receiveWindow < 0) stream.reset(errorCode.flowControlError);
   }
 
+  /** Section 6.1; no error where this end has reset the stream, and the peer may not have heard of it (section 5.1). */
+  #onLateData(id: number, stream: S | undefined): void {
+    if (stream) return stream.reset(errorCode.streamClosed);
+    if (!this.#ids.isPassedOver(id) && !this.#budget.hasReset(id))
+      this.#refuse(id, errorCode.streamClosed, 'DATA on closed streams');
+  }
+
   #onData(id: number, content: Buffer, end: boolean): void {
-    if (content.length > 0) this.#budget.idleFrames.give();
-    else if (!end && !this.#budget.idleFrames.take()) return this.#calm('empty DATA frames');
+    if (content.length > 0) this.#budget.earn(content.length);
+    else if (!end && !this.#budget.bearsFrame(frame.data)) return this.#calm('empty DATA frames');
     const stream = this.#streams.get(id);
     if (stream?.remoteOpen) stream.receive(content, end);
   }
@@ -237,6 +230,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     const breach =
       orderBreach(type, flags, id, this.#settled, this.#blocks.open) ?? frameBreach(type, flags, id, payload.length);
     if (breach) return this.#fail(breach.code, breach.message);
+    if (!this.#budget.bearsFrame(type)) return this.#calm(frameName(type));
     switch (type) {
       case frame.headers:
         return this.#onBlock(this.#blocks.begin(flags, id, payload));
@@ -254,9 +248,9 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
         return this.#onWindowUpdate(id, payload);
       case frame.pushPromise:
         return this.#fail(errorCode.protocolError, 'PUSH_PROMISE although push is off');
-      default:
-        // PRIORITY means nothing any more (section 5.3.2), and unknown ones are ignored (section 5.5).
-        if (!this.#budget.idleFrames.take()) this.#calm('frames that mean nothing');
+      case frame.priority:
+        return this.#onPriority(id, payload);
+      // Unknown ones are ignored (section 5.5).
     }
   }
 
@@ -266,7 +260,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     const { stream: id, end, list, tooLarge } = block;
     this.#boundUnsent();
     if (this.#over) return;
-    this.#budget.idleFrames.give();
+    this.#budget.earn(0);
     const stream = this.#streams.get(id);
     if (stream) {
       if (!stream.remoteOpen) return this.#fail(errorCode.streamClosed, 'HEADERS on a closed stream');
@@ -284,23 +278,24 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     }
     this.#ids.highestOfPeer = id;
     // Behind a GOAWAY: the peer knows that nobody has looked at it (section 6.8).
-    if (!this.#closing) this.#begin(block);
+    if (!this.#goaway.closing) this.#begin(block);
   }
 
   #begin({ stream: id, list, end, tooLarge }: HeaderBlock): void {
     const { settings, onStream, onTooLarge } = this.#options;
     this.#ids.lastOfPeer = id;
-    if (this.#streams.size >= settings.maxStreams) return this.#refuse(id, errorCode.refusedStream);
-    if (tooLarge && !onTooLarge) return this.#refuse(id, errorCode.enhanceYourCalm);
+    if (this.#streams.size >= settings.maxStreams) return this.#refuse(id, errorCode.refusedStream, 'refused streams');
+    if (tooLarge && !onTooLarge) return this.#refuse(id, errorCode.enhanceYourCalm, 'refused streams');
     const stream = this.#add(id);
     if (tooLarge) onTooLarge?.(stream);
     else onStream?.(stream, list, end);
     if (end) stream.receiveEnd();
   }
 
-  #refuse(id: number, code: number): void {
+  /** `what` the peer did ends the connection where it does it too often. */
+  #refuse(id: number, code: number, what: string): void {
     this.#reset(id, code);
-    if (!this.#budget.resets.take()) this.#calm('refused streams');
+    if (!this.#budget.resets.take()) this.#calm(what);
   }
 
   #onReset(id: number, payload: Buffer): void {
@@ -319,7 +314,6 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
 
   #onSettings(flags: number, payload: Buffer): void {
     if (flags & flag.ack) return;
-    if (!this.#budget.idleFrames.take()) return this.#calm('SETTINGS frames');
     this.#settled = true;
     const breach = this.#sending.settings(payload);
     if (breach) return this.#fail(breach.code, breach.message);
@@ -330,20 +324,28 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   }
 
   #onPing(flags: number, payload: Buffer): void {
-    if (flags & flag.ack) {
-      this.#pings.shift()?.();
-      return;
-    }
-    if (!this.#budget.idleFrames.take()) return this.#calm('PING frames');
+    if (flags & flag.ack) return this.#pings.shift()?.();
     this.#writer.frame(frame.ping, flag.ack, 0, Buffer.from(payload));
     this.#boundUnsent();
   }
 
+  /** What it says of priorities means nothing any more (section 5.3.2). */
+  #onPriority(id: number, payload: Buffer): void {
+    if (payload.length === priorityBytes) return;
+    const stream = this.#streams.get(id);
+    if (stream) stream.reset(errorCode.frameSizeError);
+    // No stream that a reset could name (section 6.4).
+    else if (this.#ids.isIdle(id)) this.#fail(errorCode.frameSizeError, 'PRIORITY of a wrong size');
+  }
+
   #onGoaway(payload: Buffer): void {
     const last = payload.readUInt32BE(0) & maxWindow;
-    const told = !this.#closing;
-    this.#closing = true;
-    if (told) this.#options.onGoaway?.();
+    if (!this.#goaway.closing) {
+      this.#goaway.closing = true;
+      // A client may have begun streams meanwhile, and hears from this which are taken.
+      if (this.#options.role === 'server') this.#goaway.say(errorCode.noError);
+      this.#options.onGoaway?.();
+    }
     for (const stream of [...this.#streams.values()]) {
       if (stream.id <= last || !this.#ids.isOwn(stream.id)) continue;
       this.#streams.delete(stream.id);
@@ -377,12 +379,8 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
 
   #fail(code: number, message: string): void {
     if (this.#over) return;
-    this.#goaway(code);
+    this.#goaway.say(code);
     this.#end(new Error(`HTTP/2: ${message}`));
-  }
-
-  #goaway(code: number, last = this.#ids.lastOfPeer): void {
-    this.#writer.frame(frame.goaway, 0, 0, Buffer.concat([uint32(last), uint32(code)]));
   }
 
   #end(error: Error | undefined): void {

@@ -27,6 +27,11 @@ export class StreamIds {
     return id % 2 === this.#next % 2;
   }
 
+  /** The peer began it behind the last one that is looked at. */
+  isPassedOver(id: number): boolean {
+    return !this.isOwn(id) && id > this.lastOfPeer;
+  }
+
   /** Neither end has begun it. */
   isIdle(id: number): boolean {
     return this.isOwn(id) ? id >= this.#next : id > this.highestOfPeer;

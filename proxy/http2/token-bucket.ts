@@ -15,9 +15,9 @@ export class TokenBucket {
     this.#at = now();
   }
 
-  /** One more, for something of worth. */
-  give(): void {
-    if (this.#tokens < this.#burst) this.#tokens++;
+  /** So many more, for something of worth. */
+  give(count: number): void {
+    this.#tokens = Math.min(this.#burst, this.#tokens + count);
   }
 
   /** Whether there was one. The clock is looked at only when they have run out. */
