@@ -13,6 +13,7 @@ import {
 } from './frames.ts';
 import type { SessionStream } from './session-stream.ts';
 import type { Role } from './settings.ts';
+import type { StreamTable } from './stream-table.ts';
 
 /** A table of no bytes, which is what this end uses of it. */
 const noTable = Buffer.from([0x20]);
@@ -20,7 +21,7 @@ const overflow: Breach = { code: errorCode.flowControlError, message: 'a window 
 
 export class SendFlow {
   readonly #writer: FrameWriter;
-  readonly #streams: ReadonlyMap<number, SessionStream>;
+  readonly #streams: StreamTable<SessionStream>;
   /** Streams with a chunk that a window has not let through, in the order in which they began to wait. */
   readonly #waiting = new Set<SessionStream>();
   readonly #role: Role;
@@ -34,7 +35,7 @@ export class SendFlow {
   /** The peer's table has become smaller: the next header block has to say so (RFC 7541 section 4.2). */
   #tableShrunk = false;
 
-  constructor(writer: FrameWriter, streams: ReadonlyMap<number, SessionStream>, role: Role) {
+  constructor(writer: FrameWriter, streams: StreamTable<SessionStream>, role: Role) {
     this.#role = role;
     this.#writer = writer;
     this.#streams = streams;
@@ -119,7 +120,7 @@ export class SendFlow {
   /** Section 6.9.2. Once per frame: one of 16 KiB can set the window 2,730 times. */
   #shiftWindows(change: number): Breach | undefined {
     if (change === 0) return undefined;
-    for (const stream of this.#streams.values()) {
+    for (const stream of this.#streams.all()) {
       stream.sendWindow += change;
       if (stream.sendWindow > maxWindow) return overflow;
       if (stream.queued) this.#waiting.add(stream);

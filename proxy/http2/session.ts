@@ -18,6 +18,7 @@ import type { Http2SessionOptions } from './session-options.ts';
 import { type SessionStream, type StreamOwner, StreamReset } from './session-stream.ts';
 import { ownSettings } from './settings.ts';
 import { StreamIds } from './stream-ids.ts';
+import { StreamTable } from './stream-table.ts';
 
 /** Acknowledgements that the peer does not read. */
 const maxUnsent = 1 << 20;
@@ -30,7 +31,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   readonly #sending: SendFlow;
   readonly #receiving: ReceiveFlow;
   readonly #blocks: HeaderBlocks;
-  readonly #streams = new Map<number, S>();
+  readonly #streams = new StreamTable<S>();
   readonly #pings: (() => void)[] = [];
   readonly #budget = new PeerBudget();
   readonly #ids: StreamIds;
@@ -113,7 +114,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   #add(id: number): S {
     const { makeStream, settings } = this.#options;
     const stream = makeStream(this, id, this.#sending.streamWindow, settings.streamWindow);
-    this.#streams.set(id, stream);
+    this.#streams.add(stream);
     return stream;
   }
 
@@ -172,13 +173,13 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   }
 
   halfClosed(stream: SessionStream): void {
-    if (stream.localOpen || stream.remoteOpen || !this.#streams.has(stream.id)) return;
+    if (stream.localOpen || stream.remoteOpen || !this.#streams.get(stream.id)) return;
     this.#budget.resets.give(1);
     this.#forget(stream);
   }
 
   closed(stream: SessionStream, code: number): void {
-    if (!this.#streams.has(stream.id)) return;
+    if (!this.#streams.get(stream.id)) return;
     stream.localOpen = false;
     stream.remoteOpen = false;
     if (!this.#over) this.#reset(stream.id, code);
@@ -346,7 +347,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
       if (this.#options.role === 'server') this.#goaway.say(errorCode.noError);
       this.#options.onGoaway?.();
     }
-    for (const stream of [...this.#streams.values()]) {
+    for (const stream of this.#streams.all()) {
       if (stream.id <= last || !this.#ids.isOwn(stream.id)) continue;
       this.#streams.delete(stream.id);
       stream.abort(new StreamReset(errorCode.refusedStream, 'the peer is closing and has not looked at the stream'));
@@ -388,7 +389,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     this.#over = true;
     this.#reader.stop();
     this.#writer.finish();
-    for (const stream of [...this.#streams.values()]) {
+    for (const stream of this.#streams.all()) {
       this.#streams.delete(stream.id);
       stream.abort(new StreamReset(errorCode.cancel, error?.message ?? 'the connection is over', true));
     }
