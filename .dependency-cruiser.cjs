@@ -20,7 +20,11 @@ module.exports = {
     part('kube', ['protocol'], 'the client knows nothing of the mesh'),
     part('templates', ['protocol', 'kube'], 'typed objects'),
     part('cni', ['kube', 'protocol', 'proxy/net'], 'writes the rules that the init step writes'),
-    part('control', ['kube', 'inject', 'protocol'], 'runs the same on every cluster'),
+    part(
+      'control',
+      ['kube', 'inject', 'protocol', 'proxy/net'],
+      'runs the same on every cluster; gives back the pages of its start as the proxy does',
+    ),
     part(
       'local',
       ['kube', 'protocol', 'proxy/net'],

@@ -7,6 +7,7 @@ import type { InboundPolicy } from '../protocol/discovery.ts';
 import { formatSpiffeId } from '../protocol/identity.ts';
 import { controlName } from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
+import { releaseStartPages } from '../proxy/net/start-pages.ts';
 import { createAdminServer } from './admin.ts';
 import { createApiServer } from './api/server.ts';
 import { Cluster, workloadOf } from './cluster/index.ts';
@@ -31,6 +32,8 @@ import { otherReplicas } from './telemetry/replicas.ts';
 import { Troubles } from './troubles.ts';
 
 const upkeepMs = 10_000;
+/** By then a control plane has its own certificate and the objects of its cluster. */
+const startOverMs = 5_000;
 
 function listen(server: Server, port: number, host?: string): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -192,6 +195,10 @@ async function main(): Promise<void> {
   }, 500);
   const timer = setInterval(() => void upkeep(), upkeepMs);
   log.info('control plane running');
+  setTimeout(() => {
+    const megabytes = Math.round(releaseStartPages() / 2 ** 20);
+    log.debug('pages of the start given back', { megabytes });
+  }, startOverMs).unref();
 
   const stop = async (): Promise<void> => {
     log.info('control plane stopping');

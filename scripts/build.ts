@@ -25,7 +25,6 @@ const common = {
 const entries: Record<string, string> = {
   init: 'proxy/init.ts',
   validate: 'proxy/validate.ts',
-  control: 'control/main.ts',
   cni: 'cni/main.ts',
   'cni-agent': 'cni/agent-main.ts',
   daemon: 'local/daemon.ts',
@@ -39,14 +38,17 @@ const entries: Record<string, string> = {
 await rm('dist', { recursive: true, force: true });
 await Promise.all([
   build({ ...common, entryPoints: entries }),
-  // Each pod holds the proxy's text in memory: without its comments, and what is loaded on demand apart.
-  build({
-    ...common,
-    entryPoints: { proxy: 'proxy/main.ts' },
-    splitting: true,
-    chunkNames: 'proxy-[name]-[hash]',
-    minifyWhitespace: true,
-  }),
+  // Each pod holds the proxy's text in memory, and the control plane its own: without comments, and what is loaded on demand
+  // apart.
+  ...['proxy', 'control'].map((program) =>
+    build({
+      ...common,
+      entryPoints: { [program]: `${program}/main.ts` },
+      splitting: true,
+      chunkNames: `${program}-[name]-[hash]`,
+      minifyWhitespace: true,
+    }),
+  ),
   // Split, so that a command loads only what it uses: `mesh version` stays under 100 ms.
   build({
     ...common,

@@ -4,7 +4,9 @@ import { haReplicas } from './availability.ts';
 import { cniOf } from './cni.ts';
 import type { InstallOptions } from './index.ts';
 
+/** Of the Deployment's environment what the template itself writes. */
 const own = new Set([
+  'MALLOC_ARENA_MAX',
   'MESH_CONTROL_TRUST_DOMAIN',
   'MESH_CONTROL_NAMESPACE',
   'MESH_CONTROL_IMAGE',

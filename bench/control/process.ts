@@ -43,8 +43,9 @@ export class ControlProcess {
   static async start(api: ApiReady, logFile: string, profile: string | undefined): Promise<ControlProcess> {
     const flags = profile ? ['--cpu-prof', `--cpu-prof-dir=${profile}`] : [];
     // Its first processor only: what it cannot do there it cannot do.
-    const child = spawn('taskset', ['-c', '0', process.execPath, ...flags, ...flagsOfInstall(), 'dist/control.js'], {
-      env: { KUBERNETES_SERVICE_HOST: '127.0.0.1', KUBERNETES_SERVICE_PORT: String(api.port) },
+    const installed = asInstalled();
+    const child = spawn('taskset', ['-c', '0', process.execPath, ...flags, ...installed.flags, 'dist/control.js'], {
+      env: { ...installed.env, KUBERNETES_SERVICE_HOST: '127.0.0.1', KUBERNETES_SERVICE_PORT: String(api.port) },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     child.stderr!.pipe(createWriteStream(logFile, { flags: 'a' }));
@@ -90,8 +91,8 @@ export class ControlProcess {
   }
 }
 
-/** Those that `mesh install` starts it with. */
-function flagsOfInstall(): string[] {
+/** Node's flags and the allocator's settings that `mesh install` starts it with. */
+function asInstalled(): { flags: string[]; env: Record<string, string> } {
   const options = {
     image: '',
     version: '',
@@ -101,8 +102,10 @@ function flagsOfInstall(): string[] {
     controlEnv: {},
   };
   const { spec } = controlDeployment({ ...options, ha: false }, {}, {});
-  const command: string[] = spec.template.spec.containers[0].command;
-  return command.slice(1, -1);
+  const { command, env }: { command: string[]; env: { name: string; value: string }[] } =
+    spec.template.spec.containers[0];
+  const own = env.filter(({ name }) => !name.startsWith('MESH_'));
+  return { flags: command.slice(1, -1), env: Object.fromEntries(own.map(({ name, value }) => [name, value])) };
 }
 
 async function resident(pid: number): Promise<number> {
@@ -113,7 +116,9 @@ async function resident(pid: number): Promise<number> {
 /** Value of a metric of the control plane. */
 export async function metric(name: string): Promise<number> {
   const text = await (await fetch(`http://127.0.0.1:${controlAdminPort}/metrics`)).text();
-  return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN);
+  const value = new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1];
+  if (value === undefined) throw new Error(`the control plane tells no ${name}: ${text.slice(0, 200)}`);
+  return Number(value);
 }
 
 /** Milliseconds until the API of the control plane has answered. */
