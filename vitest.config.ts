@@ -25,7 +25,7 @@ export default defineConfig({
       {
         test: {
           name: 'system',
-          include: ['test/{integration,acceptance}/**/*.test.ts'],
+          include: ['test/{integration,acceptance,fuzz}/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
           fileParallelism: false,

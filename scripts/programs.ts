@@ -15,6 +15,7 @@ export const testPrograms = {
   curl: 'curl',
   wrk: 'wrk',
   nginx: 'nginx-light',
+  haproxy: 'haproxy',
   'redis-server': 'redis-server',
   tcpdump: 'tcpdump',
   python3: 'python3',

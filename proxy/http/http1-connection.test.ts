@@ -238,6 +238,16 @@ test.each([
   expect([requests, attempts, pending()]).toEqual([[[0, 'bad-response']], ['bad-response'], 0]);
 });
 
+test('a server that did not take up an upgrade gets no other request on that connection', async () => {
+  const { client, servers } = await bench({ onServer: echoPaths });
+  client.write(get('/chat', 'Connection: Upgrade\r\nUpgrade: chat\r\n'));
+  await client.reads('/chat');
+  client.write(get('/next'));
+  await client.reads('/next');
+  expect(servers.map((peer) => peer.text.split(' ')[1])).toEqual(['/chat', '/next']);
+  await until(() => servers[0]!.ended || servers[0]!.closed, 'the end of the first connection');
+});
+
 test('an early response is passed on and ends the connection', async () => {
   const { client, servers } = await bench();
   client.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\npart');

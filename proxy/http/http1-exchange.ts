@@ -277,7 +277,9 @@ export class Http1Exchange implements CarrierHandler {
     const carrier = this.#carrier!;
     this.#carrier = undefined;
     carrier.handler = undefined;
-    if (excess || this.#serverCloses || !this.#requestBody.done) carrier.destroy();
+    // A server that has not taken up an offer to switch protocols may yet read what follows as something else.
+    const unsure = excess || this.#serverCloses || !this.#requestBody.done || this.#request.upgrade;
+    if (unsure) carrier.destroy();
     else carrier.release();
     this.#end();
     this.#client.onComplete();
