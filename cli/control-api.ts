@@ -12,11 +12,12 @@ import { controlPods, isReadyPod } from './control-pods.ts';
 import { CliError } from './errors.ts';
 import { exchange } from './pod-http.ts';
 import { podTrouble } from './pod-trouble.ts';
+import { renderWarning } from './render/error.ts';
 import { sayIfSlow } from './render/status.ts';
 import { controlTrouble } from './wait-for-control.ts';
 
 export interface ControlApi {
-  /** The parsed JSON of a 200. @throws CliError `control-unreachable`, or with the control plane's own code */
+  /** The parsed JSON of a 200, of whichever ready replica answers. @throws CliError `control-unreachable`, or with the control plane's own code */
   get<T>(path: string): Promise<T>;
   /** The same of every ready replica. */
   each<T>(path: string): Promise<T[]>;
@@ -45,8 +46,7 @@ export async function openControl(context: Pick<Context, 'kube' | 'io' | 'global
     .filter(isReadyPod)
     .sort((a, b) => (since(a) < since(b) ? -1 : 1))
     .map((pod) => pod.metadata.name!);
-  const [first] = ready;
-  if (first === undefined) {
+  if (ready.length === 0) {
     const { message, fix } = await podTrouble(kube, pods[0]!);
     throw new CliError({
       code: 'control-not-ready',
@@ -54,13 +54,23 @@ export async function openControl(context: Pick<Context, 'kube' | 'io' | 'global
       fix,
     });
   }
-  const get = <T>(pod: string, path: string): Promise<T> => {
+  const ask = <T>(pod: string, path: string): Promise<T> => {
     io.detail(`Asking pod/${pod} for ${path}`);
     return sayIfSlow(io, `Waiting for the control plane (pod/${pod})`, call<T>(kube, pod, path, timeoutMs));
   };
+  const get = async <T>(path: string, [pod, ...others]: readonly string[]): Promise<T> => {
+    try {
+      return await ask<T>(pod!, path);
+    } catch (error) {
+      const [next] = others;
+      if (next === undefined || !(error instanceof CliError) || error.code !== 'control-unreachable') throw error;
+      renderWarning(io, `${error.message}; pod/${next} is asked in its place, which may know less`);
+      return get(path, others);
+    }
+  };
   return {
-    get: (path) => get(first, path),
-    each: (path) => Promise.all(ready.map((pod) => get(pod, path))) as Promise<never[]>,
+    get: (path) => get(path, ready),
+    each: (path) => Promise.all(ready.map((pod) => ask(pod, path))) as Promise<never[]>,
   };
 }
 

@@ -3,7 +3,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { resources } from '../kube/resources.ts';
 import type { KubeObject } from '../kube/types.ts';
 import type { ControlStatus, UnmeshedPod } from '../protocol/api.ts';
-import { meshedLabel, proxyVersionAnnotation, workloadAnnotation } from '../protocol/names.ts';
+import { meshedLabel, proxyVersionAnnotation, validateContainer, workloadAnnotation } from '../protocol/names.ts';
+import { version } from '../protocol/version.ts';
+import { defaultCni } from '../templates/cni.ts';
 import { pod, type TestCluster, withInjector } from './test-cluster.ts';
 import { healthy, screenOf } from './test-healthy.ts';
 import type { RunOptions } from './test-screen.ts';
@@ -99,6 +101,46 @@ describe('check --fix', () => {
 
   it('is not for a mesh that is not there yet', async () => {
     expect((await screenOf(cluster, 'check/fix-pre', ['check', '--fix', '--pre'])).code).toBe(2);
+  });
+});
+
+describe('check --fix, with the CNI plugin', () => {
+  beforeEach(async () => {
+    await cluster.close();
+    cluster = await healthy(defaultCni);
+    cluster.control.set('/v1/stat', { status: 200, body: { rows: [] } });
+    await cluster.create(late('web-5', 'web'), late('web-6', 'web'), late('lone', undefined));
+  });
+
+  /** Its first container looked for the rules in vain. */
+  function late(name: string, owner: string | undefined): KubeObject {
+    const made = pod('shop', name, { [meshedLabel]: 'enabled' }, false, { [proxyVersionAnnotation]: version });
+    const terminated = { exitCode: 1, message: 'not redirected' };
+    const status = { name: validateContainer, ready: false, restartCount: 2, state: { terminated } };
+    const controller = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: owner!, uid: 'uid', controller: true };
+    const metadata = { ...made.metadata, ...(owner ? { ownerReferences: [controller] } : {}) };
+    return { ...made, metadata, status: { phase: 'Pending', conditions: [], initContainerStatuses: [status] } };
+  }
+  const left = () =>
+    cluster.objects
+      .list(resources.pods, { namespace: 'shop' })
+      .map(({ metadata }) => metadata.name)
+      .filter((name) => /web-[56]|lone/.test(name!));
+
+  it('deletes the pods that came before it, and says which nothing makes anew', async () => {
+    const args = ['check', '--fix', '--yes', '-o', 'short', '--wait', '0'];
+    expect((await screenOf(cluster, 'check/fix-cni', args, reached)).code).toBe(3);
+    expect(left()).toEqual(['lone']);
+  });
+
+  it('deletes none without a yes, or while the plugin is not on every node', async () => {
+    const args = ['check', '--fix', '-o', 'short', '--wait', '0'];
+    expect((await screenOf(cluster, 'check/fix-cni-unasked', args, reached)).code).toBe(2);
+    await cluster.onEveryNode(1);
+    const { code, err } = await screenOf(cluster, 'check/fix-cni-ill', [...args, '--yes'], reached);
+    expect(code).toBe(3);
+    expect(err).toContain('Nothing was fixed');
+    expect(left()).toHaveLength(3);
   });
 });
 

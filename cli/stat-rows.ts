@@ -1,7 +1,7 @@
 /** The rows of `mesh stat`: what the control plane counted, for the objects that the cluster has. */
 import type { KubeClient } from '../kube/client.ts';
 import { resources } from '../kube/resources.ts';
-import type { StatResponse, StatRow } from '../protocol/api.ts';
+import type { StatResponse, StatRow, UnreachableReplica } from '../protocol/api.ts';
 import { kinds, type Reference } from './kinds.ts';
 import { mustExist } from './objects.ts';
 import type { Resource } from './stat-query.ts';
@@ -51,6 +51,7 @@ export async function statRows(
 ): Promise<StatResponse> {
   const rows = new Map<string, StatRow>();
   let time = '';
+  let unreachable: UnreachableReplica[] = [];
   for (const { kind, name } of request.resources) {
     const search = new URLSearchParams({ kind, window: String(request.window) });
     if (request.namespace !== undefined && kind !== 'namespace') search.set('namespace', request.namespace);
@@ -63,6 +64,7 @@ export async function statRows(
     }
     const answer = await get(`/v1/stat?${search}`);
     time = answer.time;
+    unreachable = answer.unreachable_replicas ?? [];
     for (const row of answer.rows) rows.set(key(row), row);
     // An object without pods has no row of its own.
     if (
@@ -83,7 +85,7 @@ export async function statRows(
       (a, b) =>
         compare(a.namespace, b.namespace) || order.indexOf(a.kind) - order.indexOf(b.kind) || compare(a.name, b.name),
     );
-  return { time, window_seconds: request.window, rows: kept };
+  return { time, window_seconds: request.window, rows: kept, unreachable_replicas: unreachable };
 }
 
 /** The objects of the kinds asked for that have the labels. */

@@ -29,6 +29,8 @@ export class TestCluster {
   readonly control = new Map<string, Answer>();
   /** What was asked for with PUT. */
   readonly changes: string[] = [];
+  /** Pods that take no connection. */
+  readonly away = new Set<string>();
   /** Log of `pod/container`. */
   readonly logs = new Map<string, string>();
   readonly #api: ApiServer;
@@ -65,7 +67,8 @@ export class TestCluster {
         return Readable.from(shown.map((line) => Buffer.from(`${line}\n`)));
       },
       exec: () => Promise.reject(new Error('not here')),
-      connect: async () => {
+      connect: async (_, pod) => {
+        if (cluster.away.has(pod)) throw new Error('connection refused');
         if ([...cluster.control.values()].includes('refuse')) throw new Error('connection refused');
         return connect((control.address() as AddressInfo).port, '127.0.0.1');
       },

@@ -5,6 +5,7 @@ import type { ControlStatus, StatRow } from '../protocol/api.ts';
 import { meshedLabel, proxyVersionAnnotation, trustBundleConfigMap } from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
 import { makeCertificate } from '../protocol/x509.ts';
+import type { CniOptions } from '../templates/index.ts';
 import { pod, TestCluster } from './test-cluster.ts';
 import { expectGolden, type RunOptions, runMesh, type Seen, transcript } from './test-screen.ts';
 
@@ -12,7 +13,7 @@ export const now = new Date('2026-06-01T12:00:00Z');
 export const after = (days: number): string => new Date(now.getTime() + days * 86_400_000).toISOString();
 
 /** A mesh that is well: control plane, trust bundles, an application with two proxies and one pod without. */
-export async function healthy(): Promise<TestCluster> {
+export async function healthy(cni?: CniOptions): Promise<TestCluster> {
   const made = await TestCluster.start();
   const key = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const issuer = { subject: 'root', ...key };
@@ -26,7 +27,7 @@ export async function healthy(): Promise<TestCluster> {
     pod('shop', 'batch-1'),
     deployment('web', proxied),
   );
-  await made.install();
+  await made.install(cni);
   for (const { metadata } of made.objects.list(resources.namespaces)) {
     const where = { name: trustBundleConfigMap, namespace: metadata.name! };
     await made.create({ apiVersion: 'v1', kind: 'ConfigMap', metadata: where, data: { 'ca.crt': pem } });

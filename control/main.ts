@@ -9,7 +9,7 @@ import { controlName } from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
 import { releaseStartPages } from '../proxy/net/start-pages.ts';
 import { createAdminServer } from './admin.ts';
-import { createApiServer } from './api/server.ts';
+import { createApiServer, proxyInfos } from './api/server.ts';
 import { Cluster, workloadOf } from './cluster/index.ts';
 import { readConfig } from './config.ts';
 import { DiscoveryServer } from './discovery/server.ts';
@@ -121,9 +121,10 @@ async function main(): Promise<void> {
     trustBundle: () => authority.trustBundle,
     identity: formatSpiffeId({ ...config, serviceAccount: controlName }),
     serverName: `${controlName}.${config.namespace}.svc`,
-    addresses: others,
+    others,
     port: config.ports.peer,
     onReport: ({ reporter, report }) => collector.add(reporter, report),
+    proxies: () => proxyInfos(cluster, discovery.proxies),
     log,
     flushMs: 1_000,
   });
@@ -146,6 +147,7 @@ async function main(): Promise<void> {
     trustDomain: config.trustDomain,
     webhook: () => own,
     proxies: () => discovery.proxies,
+    peers,
     started,
     troubles: () => troubles.list(),
   });

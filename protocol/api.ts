@@ -37,14 +37,28 @@ export interface StatRow {
   secured: number | null;
 }
 
+/** A replica of the control plane that another does not reach. */
+export interface UnreachableReplica {
+  pod: string;
+  reason: string;
+}
+
 export interface StatResponse {
   /** RFC 3339, end of the window. */
   time: string;
   window_seconds: number;
   rows: StatRow[];
+  /** What proxies tell these may be missing from the figures; older control planes do not say. */
+  unreachable_replicas?: UnreachableReplica[];
 }
 
-/** `GET /v1/proxies`: proxies connected to this control plane. */
+/** `GET /v1/proxies`: proxies connected to this control plane, whichever replica is asked. */
+export interface ProxiesResponse {
+  proxies: ProxyInfo[];
+  /** Whose proxies are missing. */
+  unreachable_replicas: UnreachableReplica[];
+}
+
 export interface ProxyInfo {
   namespace: string;
   pod: string;

@@ -1,6 +1,6 @@
 /** What checks ask of the cluster and the control plane, each thing once. */
 import { resources } from '../../kube/resources.ts';
-import type { ControlStatus, ProxyInfo } from '../../protocol/api.ts';
+import type { ControlStatus, ProxiesResponse } from '../../protocol/api.ts';
 import { meshedLabel } from '../../protocol/names.ts';
 import type { Context } from '../context.ts';
 import { openControl } from '../control-api.ts';
@@ -31,8 +31,8 @@ export function ask(context: Context): { checkContext: CheckContext; again: () =
       }),
     proxies: () =>
       once('proxies', async () => {
-        const found = await (await openControl(context)).each<{ proxies: ProxyInfo[] }>('/v1/proxies');
-        return found.flatMap(({ proxies }) => proxies);
+        const { proxies } = await (await openControl(context)).get<ProxiesResponse>('/v1/proxies');
+        return proxies;
       }),
     meshedPods: () =>
       once('pods', async () => {

@@ -21,6 +21,12 @@ function isUnredirected({ status }: KubeObject): boolean {
   return found?.ready !== true && ended !== undefined && ended.exitCode !== 0;
 }
 
+/** Pods that do not start for want of the plugin's rules, in the namespace asked for or in all. */
+export async function unredirectedPods(context: CheckContext): Promise<KubeObject[]> {
+  const pods = await context.meshedPods();
+  return pods.filter((pod) => !pod.metadata.deletionTimestamp && isUnredirected(pod));
+}
+
 export const meshCni: Category = {
   name: 'mesh-cni',
   needs: ['mesh-existence'],
@@ -55,9 +61,9 @@ export const meshCni: Category = {
     {
       id: 'cni-redirected',
       description: 'the traffic of every pod with a proxy is redirected',
-      fix: 'Delete the pods that are named, to have them made anew: their network was made without the plugin.',
+      fix: 'Run `mesh check --fix`: it deletes the pods that are named, to have them made anew. Their network was made without the plugin.',
       run: async (context) => {
-        const late = (await context.meshedPods()).filter(isUnredirected).map(podName);
+        const late = (await unredirectedPods(context)).map(podName);
         need(late.length === 0, listed(`${counted(late.length, 'pod was', 'pods were')} made without it`, late));
         return undefined;
       },

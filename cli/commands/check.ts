@@ -29,7 +29,7 @@ export function register(program: Command, context: Context): void {
     .description('Check the cluster and the mesh, and say how to fix what is wrong.')
     .option('--pre', 'check whether the mesh can be installed')
     .option('--proxy', 'check the proxies too, of all namespaces or of -n')
-    .option('--fix', 'restart the workloads of pods that lack their proxy, then check again; with --proxy')
+    .option('--fix', 'replace pods that lack their proxy or its redirect rules, then check again; with --proxy')
     .option('-y, --yes', 'with --fix: do not ask')
     .addOption(outputOption(['table', 'short', 'json', 'yaml']))
     .option('--wait <duration>', 'how long to wait for what is still starting', '30s')

@@ -66,6 +66,8 @@ async function stat(args: string[], flags: Flags, context: Context): Promise<voi
     const found = first.rows.length === 0 ? 'No such resource' : 'No traffic';
     io.note(`${found} in ${where}${found === 'No traffic' ? ` in the last ${first.window_seconds} s` : ''}`);
   }
+  const away = awayOf(first);
+  if (away !== undefined) renderWarning(io, `${away}: what proxies tell it may be missing from these figures`);
   const failing = first.rows.find((row) => (row.success ?? 1) < 1);
   if (failing && failing.kind !== 'service' && failing.kind !== 'namespace') {
     io.hint(`Next: mesh logs ${shortName(failing.kind, failing.name)} -n ${failing.namespace}`);
@@ -108,10 +110,10 @@ function withNamespaces(parsed: ReturnType<typeof parse>, flags: Flags, kube: Ku
 
 async function screen(answer: StatResponse, request: StatRequest, flags: Flags, context: Context): Promise<string> {
   const { output, allNamespaces = false, watch: watched = false } = flags;
-  const { time, window_seconds, rows: items } = answer;
+  const { time, window_seconds, rows: items, unreachable_replicas = [] } = answer;
   if (output === 'name') return items.map(({ kind, name }) => `${shortName(kind, name)}\n`).join('');
   if (isData(output)) {
-    return dataText(output, { time, window_seconds, items }, watched);
+    return dataText(output, { time, window_seconds, items, unreachable_replicas }, watched);
   }
   if (items.length === 0) return '';
   const { renderStat } = await import('../render/stat.ts');
@@ -156,5 +158,16 @@ async function watch(
   }
 }
 
-const title = ({ time, window_seconds }: StatResponse, { namespace }: StatRequest): string =>
-  `${time.slice(11, 19)}  ${namespace ?? 'all namespaces'}, last ${window_seconds} s; Ctrl-C ends`;
+/** The replicas of the control plane that the one that was asked does not reach. */
+function awayOf({ unreachable_replicas = [] }: StatResponse): string | undefined {
+  if (unreachable_replicas.length === 0) return undefined;
+  const named = unreachable_replicas.map(({ pod, reason }) => `pod/${pod} (${reason})`);
+  return `No answer from another replica of the control plane: ${named.join(', ')}`;
+}
+
+function title(answer: StatResponse, { namespace }: StatRequest): string {
+  const { time, window_seconds } = answer;
+  const away = awayOf(answer);
+  const line = `${time.slice(11, 19)}  ${namespace ?? 'all namespaces'}, last ${window_seconds} s; Ctrl-C ends`;
+  return away === undefined ? line : `${line}\n${away}`;
+}

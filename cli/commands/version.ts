@@ -1,6 +1,6 @@
 /** `mesh version`: of this command line, of the control plane and of the proxies, and whether they fit. */
 import type { Command } from 'commander';
-import type { ControlStatus, ProxyInfo } from '../../protocol/api.ts';
+import type { ControlStatus, ProxiesResponse } from '../../protocol/api.ts';
 import { version } from '../../protocol/version.ts';
 import type { Context } from '../context.ts';
 import { CliError } from '../errors.ts';
@@ -34,14 +34,12 @@ export function tooFar(a: string, b: string): boolean {
 export async function askVersions(context: Context): Promise<Versions> {
   const { openControl } = await import('../control-api.ts');
   const api = await openControl(context);
-  const [{ version: control }, answers] = await Promise.all([
+  const [{ version: control }, { proxies }] = await Promise.all([
     api.get<ControlStatus>('/v1/status'),
-    api.each<{ proxies: ProxyInfo[] }>('/v1/proxies'),
+    api.get<ProxiesResponse>('/v1/proxies'),
   ]);
   const counts = new Map<string, number>();
-  for (const proxy of answers.flatMap(({ proxies }) => proxies)) {
-    counts.set(proxy.version, (counts.get(proxy.version) ?? 0) + 1);
-  }
+  for (const proxy of proxies) counts.set(proxy.version, (counts.get(proxy.version) ?? 0) + 1);
   return { control, proxies: [...counts].sort().map(([one, count]) => ({ version: one, count })) };
 }
 

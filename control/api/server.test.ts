@@ -5,7 +5,7 @@ import { FakeKube } from '../fake-kube.ts';
 import { makeOwnCertificate } from '../identity/own-certificate.ts';
 import { Collector } from '../telemetry/collector.ts';
 import { config, listen, makeAuthority, putShop, seriesOf } from '../test-parts.ts';
-import { createApiServer } from './server.ts';
+import { createApiServer, proxyInfos } from './server.ts';
 
 async function start() {
   const kube = new FakeKube();
@@ -13,13 +13,21 @@ async function start() {
   const authority = await makeAuthority(kube);
   const own = makeOwnCertificate(authority, config);
   const collector = new Collector();
+  const cluster = new Cluster(kube);
   const identity = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'web' };
   const now = new Date();
   const proxy = { identity, pod: 'web-a', version: '1', certificateExpires: now, connectedSince: now };
   const server = createApiServer({
-    ...{ cluster: new Cluster(kube), collector, authority, trustDomain: 'cluster.local', started: now },
+    ...{ cluster, collector, authority, trustDomain: 'cluster.local', started: now },
     webhook: () => own,
     proxies: () => [proxy],
+    peers: {
+      unreachable: () => [{ pod: 'mesh-control-2', reason: 'no answer' }],
+      proxies: async () => ({
+        proxies: [{ ...proxyInfos(cluster, [proxy])[0]!, pod: 'web-of-another' }],
+        unreachable: [{ pod: 'mesh-control-2', reason: 'no answer' }],
+      }),
+    },
     troubles: () => ['pods cannot be followed: forbidden'],
   });
   const base = `http://127.0.0.1:${await listen(server)}`;
@@ -63,12 +71,22 @@ test('status tells of certificates and of pods without a proxy', async () => {
     issuer: { issued_by_root: true },
     proxies: 1,
     unmeshed: [{ namespace: 'shop', pod: 'web-b', workload: { kind: 'deployment', name: 'web' }, restart_helps: true }],
-    troubles: ['pods cannot be followed: forbidden'],
+    troubles: ['pods cannot be followed: forbidden', 'replica mesh-control-2 does not answer: no answer'],
   });
   expect(Date.parse(body.webhook.not_after)).toBeGreaterThan(Date.now());
-  expect((await get('/v1/proxies')).body.proxies).toMatchObject([
-    { pod: 'web-a', workload: { name: 'web' }, identity: 'spiffe://cluster.local/ns/shop/sa/web' },
-  ]);
+});
+
+test('any replica tells of the proxies of all, and of replicas whose proxies are missing', async () => {
+  const { get } = await start();
+  const unreachable_replicas = [{ pod: 'mesh-control-2', reason: 'no answer' }];
+  expect((await get('/v1/proxies')).body).toMatchObject({
+    proxies: [
+      { pod: 'web-a', workload: { name: 'web' }, identity: 'spiffe://cluster.local/ns/shop/sa/web' },
+      { pod: 'web-of-another' },
+    ],
+    unreachable_replicas,
+  });
+  expect((await get('/v1/stat?kind=deployment')).body).toMatchObject({ unreachable_replicas });
 });
 
 test.each([

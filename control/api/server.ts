@@ -1,6 +1,6 @@
 /** The API for the CLI, on the pod's loopback: whoever may port-forward to the pod may read it. */
 import http from 'node:http';
-import type { ApiError, ControlStatus, ProxyInfo, StatQuery } from '../../protocol/api.ts';
+import type { ApiError, ControlStatus, ProxyInfo, StatQuery, UnreachableReplica } from '../../protocol/api.ts';
 import { formatSpiffeId } from '../../protocol/identity.ts';
 import { version } from '../../protocol/version.ts';
 import { type Cluster, workloadOf } from '../cluster/index.ts';
@@ -18,6 +18,11 @@ export interface ApiOptions {
   trustDomain: string;
   webhook: () => OwnCertificate;
   proxies: () => ProxyStream[];
+  /** What only the other replicas know. */
+  peers: {
+    unreachable(): UnreachableReplica[];
+    proxies(): Promise<{ proxies: ProxyInfo[]; unreachable: UnreachableReplica[] }>;
+  };
   started: Date;
   troubles: () => string[];
 }
@@ -68,13 +73,17 @@ function status(options: ApiOptions): ControlStatus {
     webhook: { not_after: options.webhook().notAfter.toISOString() },
     proxies: options.proxies().length,
     unmeshed: unmeshedPods(options.cluster),
-    troubles: options.troubles(),
+    troubles: [
+      ...options.troubles(),
+      ...options.peers.unreachable().map(({ pod, reason }) => `replica ${pod} does not answer: ${reason}`),
+    ],
   };
 }
 
-function proxies(options: ApiOptions): ProxyInfo[] {
-  return options.proxies().map((proxy) => {
-    const pod = options.cluster.pods.get(proxy.identity.namespace, proxy.pod);
+/** As the API tells of proxies that are connected to this replica. */
+export function proxyInfos(cluster: Cluster, proxies: readonly ProxyStream[]): ProxyInfo[] {
+  return proxies.map((proxy) => {
+    const pod = cluster.pods.get(proxy.identity.namespace, proxy.pod);
     return {
       namespace: proxy.identity.namespace,
       pod: proxy.pod,
@@ -87,8 +96,25 @@ function proxies(options: ApiOptions): ProxyInfo[] {
   });
 }
 
+async function answer(options: ApiOptions, { pathname, searchParams }: URL): Promise<object | undefined> {
+  const { cluster, collector, peers } = options;
+  switch (pathname) {
+    case '/v1/stat':
+      return { ...stat(collector, cluster, statQuery(searchParams)), unreachable_replicas: peers.unreachable() };
+    case '/v1/proxies': {
+      const others = await peers.proxies();
+      const proxies = [...proxyInfos(cluster, options.proxies()), ...others.proxies];
+      return { proxies, unreachable_replicas: others.unreachable };
+    }
+    case '/v1/status':
+      return status(options);
+    default:
+      return undefined;
+  }
+}
+
 export function createApiServer(options: ApiOptions): http.Server {
-  return http.createServer((request, response) => {
+  return http.createServer(async (request, response) => {
     const url = new URL(request.url ?? '/', 'http://api');
     const send = (code: number, body: object | ApiError) => {
       const text = JSON.stringify(body);
@@ -96,13 +122,10 @@ export function createApiServer(options: ApiOptions): http.Server {
         .writeHead(code, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
         .end(text);
     };
+    if (request.method !== 'GET') return send(405, { code: 'method-not-allowed', message: 'the API is read with GET' });
     try {
-      if (request.method !== 'GET') send(405, { code: 'method-not-allowed', message: 'the API is read with GET' });
-      else if (url.pathname === '/v1/stat')
-        send(200, stat(options.collector, options.cluster, statQuery(url.searchParams)));
-      else if (url.pathname === '/v1/proxies') send(200, { proxies: proxies(options) });
-      else if (url.pathname === '/v1/status') send(200, status(options));
-      else send(404, { code: 'not-found', message: `there is no ${url.pathname}` });
+      const found = await answer(options, url);
+      send(found ? 200 : 404, found ?? { code: 'not-found', message: `there is no ${url.pathname}` });
     } catch (error) {
       if (error instanceof BadQuery) send(400, { code: 'bad-query', message: error.message });
       else send(500, { code: 'internal', message: (error as Error).message });

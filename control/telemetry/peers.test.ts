@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { ProxyInfo } from '../../protocol/api.ts';
 import type { TelemetryReport } from '../../protocol/telemetry.ts';
 import { makeOwnCertificate } from '../identity/own-certificate.ts';
 import { createLog } from '../log.ts';
@@ -19,8 +20,20 @@ const told = (pod: string): Told => ({
   report,
 });
 
+const proxy: ProxyInfo = {
+  ...{
+    namespace: 'shop',
+    pod: 'web-a',
+    workload: null,
+    version: '1',
+    identity: 'spiffe://cluster.local/ns/shop/sa/web',
+  },
+  ...{ certificate_expires: '2026-06-02T12:00:00Z', connected_since: '2026-06-01T12:00:00Z' },
+};
+
 /** A replica that has heard `heard`; the others it tells are those given. */
 async function replica(authority: Awaited<ReturnType<typeof makeAuthority>>, others: string[], port = 0) {
+  const clock = { ahead: 0 };
   const heard: string[] = [];
   const said: string[] = [];
   const peers = new Peers({
@@ -28,7 +41,9 @@ async function replica(authority: Awaited<ReturnType<typeof makeAuthority>>, oth
     trustBundle: () => authority.trustBundle,
     identity: 'spiffe://cluster.local/ns/mesh-system/sa/mesh-control',
     serverName: 'mesh-control.mesh-system.svc',
-    addresses: () => others,
+    others: () => others.map((address) => ({ pod: `pod-at-${address}`, address })),
+    proxies: () => [proxy],
+    now: () => Date.now() + clock.ahead,
     port,
     onReport: ({ reporter }) => heard.push(reporter.pod),
     log: createLog('warn', (line) => said.push(line)),
@@ -40,7 +55,7 @@ async function replica(authority: Awaited<ReturnType<typeof makeAuthority>>, oth
     peers.stop();
     peers.server.closeAllConnections();
   });
-  return { peers, heard, said, port: (peers.server.address() as AddressInfo).port };
+  return { peers, heard, said, clock, port: (peers.server.address() as AddressInfo).port };
 }
 
 describe('replicas', () => {
@@ -68,6 +83,31 @@ describe('replicas', () => {
     await until(() => second.heard.length === 1, 'the report that was kept');
   });
 
+  it('tell which proxies are connected to them', async () => {
+    const authority = await makeAuthority();
+    const { port } = await replica(authority, []);
+    const { peers } = await replica(authority, ['127.0.0.1'], port);
+    expect(await peers.proxies()).toEqual({ proxies: [proxy], unreachable: [] });
+  });
+
+  it('know which of them does not answer, though there is nothing to tell, and when it is back', async () => {
+    const authority = await makeAuthority();
+    const { peers: other, port } = await replica(authority, []);
+    const { peers, said, clock } = await replica(authority, ['127.0.0.1'], port);
+    other.server.close();
+    other.server.closeAllConnections();
+    await until(() => {
+      clock.ahead += 10_000;
+      return said.some((line) => line.includes('ECONNREFUSED'));
+    }, 'a call that failed');
+    const away = [{ pod: 'pod-at-127.0.0.1', reason: expect.stringContaining('ECONNREFUSED') }];
+    clock.ahead += 5_000;
+    expect(peers.unreachable()).toEqual(away);
+    expect(await peers.proxies()).toEqual({ proxies: [], unreachable: away });
+    other.server.listen(port, '127.0.0.1');
+    await until(() => peers.unreachable().length === 0, 'an answer');
+  });
+
   it('go on after their certificates were renewed', async () => {
     const authority = await makeAuthority();
     const listener = await replica(authority, []);
@@ -79,7 +119,11 @@ describe('replicas', () => {
     await until(() => listener.heard.length === 2, 'the second report');
   });
 
-  it.each(['a proxy of the mesh', 'a certificate of another mesh'])('hear nothing from %s', async (who) => {
+  it.each([
+    ['a proxy of the mesh', 'POST', '/v1/reports'],
+    ['a proxy of the mesh', 'GET', '/v1/proxies'],
+    ['a certificate of another mesh', 'POST', '/v1/reports'],
+  ])('hear nothing from %s: %s %s', async (who, method, path) => {
     const authority = await makeAuthority();
     const { heard, port } = await replica(authority, []);
     const other = who.startsWith('a proxy') ? authority : await makeAuthority();
@@ -87,8 +131,8 @@ describe('replicas', () => {
     const request = https.request({
       host: '127.0.0.1',
       port,
-      method: 'POST',
-      path: '/v1/reports',
+      method,
+      path,
       key,
       cert,
       ca: authority.trustBundle,

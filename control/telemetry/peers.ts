@@ -1,19 +1,25 @@
 /**
  * Replicas of the control plane tell each other what their proxies report, so that any of them answers `stat` for the
- * whole mesh. Mutual TLS: only the control plane's own identity may tell. A replica that is away misses what was said
- * meanwhile, but for the last few thousand reports.
+ * whole mesh, and which proxies are connected. Mutual TLS: only the control plane's own identity may tell or ask. A
+ * replica that is away misses what was said meanwhile, but for the last few thousand reports.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { TLSSocket } from 'node:tls';
+import type { ProxyInfo, UnreachableReplica } from '../../protocol/api.ts';
 import type { TelemetryReport } from '../../protocol/telemetry.ts';
 import type { OwnCertificate } from '../identity/own-certificate.ts';
 import type { Log } from '../log.ts';
 import type { Reporter } from './collector.ts';
+import { callPeer } from './peer-call.ts';
+import type { Replica } from './replicas.ts';
 
-const timeoutMs = 5_000;
 const maxQueued = 2_000;
 const maxBodyBytes = 32 << 20;
+/** A replica that was told nothing for this long is told nothing, to see whether it is there. */
+const quietMs = 10_000;
+/** One that starts or goes answers nothing for a moment. */
+const unreachableAfterMs = 5_000;
 
 export interface Told {
   reporter: Reporter;
@@ -26,19 +32,25 @@ export interface PeersOptions {
   /** SPIFFE ID and DNS name of the control plane, which a peer must show. */
   identity: string;
   serverName: string;
-  /** Addresses of the other replicas, now. */
-  addresses: () => string[];
+  /** The other replicas, now. */
+  others: () => Replica[];
   port: number;
   onReport: (told: Told) => void;
+  /** Proxies connected to this replica, for another that asks. */
+  proxies: () => ProxyInfo[];
   log: Log;
   /** How often reports are passed on, milliseconds. */
   flushMs: number;
+  now?: () => number;
 }
 
 interface Peer {
+  pod: string;
   queue: Told[];
   busy: boolean;
-  failing: boolean;
+  toldAt: number;
+  /** Since when and why it is not told. */
+  failing?: { since: number; reason: string };
 }
 
 export class Peers {
@@ -46,11 +58,13 @@ export class Peers {
   readonly #options: PeersOptions;
   readonly #peers = new Map<string, Peer>();
   readonly #timer: NodeJS.Timeout;
+  readonly #now: () => number;
   #own: OwnCertificate;
   #agent: https.Agent;
 
   constructor(options: PeersOptions) {
     this.#options = options;
+    this.#now = options.now ?? Date.now;
     this.#own = options.own;
     this.#agent = new https.Agent({ keepAlive: true, maxSockets: 1 });
     this.server = https.createServer(this.#tls(), (request, response) => this.#serve(request, response));
@@ -68,14 +82,36 @@ export class Peers {
 
   /** Passes on what one of this replica's own proxies reported. */
   tell(told: Told): void {
-    const addresses = new Set(this.#options.addresses());
-    for (const address of this.#peers.keys()) if (!addresses.has(address)) this.#peers.delete(address);
-    for (const address of addresses) {
-      const peer = this.#peers.get(address) ?? { queue: [], busy: false, failing: false };
-      this.#peers.set(address, peer);
-      peer.queue.push(told);
-      if (peer.queue.length > maxQueued) peer.queue.shift();
+    this.#follow();
+    for (const { queue } of this.#peers.values()) {
+      queue.push(told);
+      if (queue.length > maxQueued) queue.shift();
     }
+  }
+
+  /** Replicas that do not answer: what their proxies report may be missing here. */
+  unreachable(): UnreachableReplica[] {
+    const limit = this.#now() - unreachableAfterMs;
+    return [...this.#peers.values()].flatMap(({ pod, failing }) =>
+      failing && failing.since <= limit ? [{ pod, reason: failing.reason }] : [],
+    );
+  }
+
+  /** Proxies connected to the other replicas, and those of them that do not answer. */
+  async proxies(): Promise<{ proxies: ProxyInfo[]; unreachable: UnreachableReplica[] }> {
+    this.#follow();
+    const unreachable: UnreachableReplica[] = [];
+    const asked = [...this.#peers].map(async ([address, { pod, failing }]): Promise<ProxyInfo[]> => {
+      try {
+        // Nobody waits for one that is known not to answer.
+        if (failing) throw new Error(failing.reason);
+        return JSON.parse(await this.#call(address, '/v1/proxies'));
+      } catch (error) {
+        unreachable.push({ pod, reason: (error as Error).message });
+        return [];
+      }
+    });
+    return { proxies: (await Promise.all(asked)).flat(), unreachable };
   }
 
   stop(): void {
@@ -90,25 +126,34 @@ export class Peers {
     return { key, cert, ca, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' };
   }
 
+  /** Keeps an entry for each of the other replicas there are, and for no more. */
+  #follow(): void {
+    const others = this.#options.others();
+    const addresses = new Set(others.map(({ address }) => address));
+    for (const address of this.#peers.keys()) if (!addresses.has(address)) this.#peers.delete(address);
+    for (const { pod, address } of others)
+      if (!this.#peers.has(address)) this.#peers.set(address, { pod, queue: [], busy: false, toldAt: 0 });
+  }
+
   #flush(): void {
+    this.#follow();
+    const now = this.#now();
     for (const [address, peer] of this.#peers) {
-      if (peer.busy || peer.queue.length === 0) continue;
+      if (peer.busy || (peer.queue.length === 0 && !peer.failing && now - peer.toldAt < quietMs)) continue;
       peer.busy = true;
       const batch = peer.queue;
       peer.queue = [];
-      this.#send(address, batch)
+      this.#call(address, '/v1/reports', JSON.stringify(batch))
         .then(
           () => {
-            peer.failing = false;
+            delete peer.failing;
+            peer.toldAt = this.#now();
           },
-          (error: Error) => {
+          ({ message: reason }: Error) => {
             peer.queue = [...batch, ...peer.queue].slice(-maxQueued);
             const say = peer.failing ? 'debug' : 'warn';
-            peer.failing = true;
-            this.#options.log[say]('another replica was not told; it will be tried again', {
-              address,
-              reason: error.message,
-            });
+            peer.failing = { since: peer.failing?.since ?? now, reason };
+            this.#options.log[say]('another replica was not told; it will be tried again', { address, reason });
           },
         )
         .finally(() => {
@@ -117,42 +162,23 @@ export class Peers {
     }
   }
 
-  #send(address: string, batch: Told[]): Promise<void> {
-    const body = JSON.stringify(batch);
-    const { key, cert } = this.#own;
+  #call(address: string, path: string, body?: string): Promise<string> {
     const { port, serverName, trustBundle } = this.#options;
-    return new Promise((resolve, reject) => {
-      const request = https.request({
-        agent: this.#agent,
-        host: address,
-        port,
-        method: 'POST',
-        path: '/v1/reports',
-        key,
-        cert,
-        ca: trustBundle(),
-        servername: serverName,
-        minVersion: 'TLSv1.3',
-        timeout: timeoutMs,
-        headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
-      });
-      request.on('timeout', () => request.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
-      request.on('error', reject);
-      request.on('response', (response) => {
-        response.resume();
-        if (response.statusCode === 204) resolve();
-        else reject(new Error(`answered with status ${response.statusCode}`));
-      });
-      request.end(body);
-    });
+    const call = { agent: this.#agent, own: this.#own, trustBundle: trustBundle(), serverName, address, port, path };
+    return callPeer(body === undefined ? call : { ...call, body });
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
-    const { identity, onReport, log } = this.#options;
+    const { identity, onReport, proxies, log } = this.#options;
     const shown = (request.socket as TLSSocket).getPeerX509Certificate()?.subjectAltName ?? '';
     if (!shown.split(', ').includes(`URI:${identity}`)) {
-      log.warn('report of no replica refused', { shown, from: request.socket.remoteAddress });
+      log.warn('call of no replica refused', { shown, from: request.socket.remoteAddress });
       response.writeHead(403).end();
+      return;
+    }
+    if (request.method === 'GET') {
+      const isKnown = request.url === '/v1/proxies';
+      response.writeHead(isKnown ? 200 : 404).end(isKnown ? JSON.stringify(proxies()) : undefined);
       return;
     }
     const chunks: Buffer[] = [];

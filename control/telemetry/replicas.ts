@@ -2,8 +2,13 @@
 import { controlName } from '../../protocol/names.ts';
 import type { Cluster } from '../cluster/index.ts';
 
+export interface Replica {
+  pod: string;
+  address: string;
+}
+
 /** Asked for at each report: a live copy of the pods answers. `self` is this pod's name, which is its host name. */
-export function otherReplicas(cluster: Cluster, namespace: string, self: string): () => string[] {
+export function otherReplicas(cluster: Cluster, namespace: string, self: string): () => Replica[] {
   const addresses = new Map<string, string>();
   cluster.pods.on(({ type, object }) => {
     const { name, namespace: where, labels } = object.metadata;
@@ -12,5 +17,5 @@ export function otherReplicas(cluster: Cluster, namespace: string, self: string)
     if (runs) addresses.set(name!, object.status.podIP);
     else addresses.delete(name!);
   });
-  return () => [...addresses.values()];
+  return () => [...addresses].map(([pod, address]) => ({ pod, address }));
 }

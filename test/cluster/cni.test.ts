@@ -9,6 +9,7 @@ import { cniFolders, NodeFolders } from '../support/node-folders.ts';
 
 const strict = 'mesh-test-cni';
 const open = 'mesh-test-cni-open';
+const baseline = 'mesh-test-cni-baseline';
 const server = "require('node:http').createServer((_, response) => response.end('here')).listen(8080)";
 const client = `setInterval(() => fetch('http://server:8080').then((response) => response.text()).then(console.log, (error) => console.log(error.message)), 100)`;
 const idle = 'setInterval(() => {}, 1000)';
@@ -91,6 +92,15 @@ describe('with the CNI plugin', () => {
     expect(output).toContain('results are ✓');
   });
 
+  it('pods of a namespace of level baseline are meshed too', async () => {
+    const labels = { 'pod-security.kubernetes.io/enforce': 'baseline' };
+    await cluster.namespace(baseline, { [injectAnnotation]: 'enabled' });
+    await cluster.client.patch(resources.namespaces, baseline, undefined, { metadata: { labels } });
+    await cluster.apply(pod(baseline, 'plain'));
+    const [plain] = await cluster.ready(baseline, 'plain');
+    expect(isMeshed(plain!)).toBe(true);
+  });
+
   it('a pod without a proxy starts with no rules', async () => {
     await cluster.apply(pod(open, 'plain'));
     const [plain] = await cluster.ready(open, 'plain');
@@ -141,7 +151,32 @@ for (const one of fs.readdirSync('/bin-dir/mesh-cni.d', { withFileTypes: true })
     const { exitCode, stdout } = await cluster.run(['check', '--wait', '0']);
     expect(exitCode).toBe(3);
     expect(stdout).toContain(`* ${open}/late`);
-    await remove(open, 'late');
+
+    const alone = await cluster.run(['check', '--fix', '--yes', '--wait', '0']);
+    expect(alone.stderr).toContain(`pod ${open}/late: nothing makes it anew`);
+    // Of a controller's pod, another takes the place.
+    const labels = { app: 'late' };
+    const { spec } = pod(open, 'late');
+    await cluster.apply({
+      apiVersion: 'apps/v1',
+      kind: 'ReplicaSet',
+      metadata: { name: 'late', namespace: open },
+      spec: {
+        replicas: 1,
+        selector: { matchLabels: labels },
+        template: { metadata: { labels, annotations: meshed }, spec },
+      },
+    });
+    await until('it is adopted', async () => {
+      const { metadata } = await cluster.client.get(resources.pods, 'late', open);
+      return metadata.ownerReferences?.[0]?.name === 'late';
+    });
+    const fixed = await cluster.run(['check', '--fix', '--yes', '-o', 'short', '--wait', '60s']);
+    expect(fixed.stderr).toContain(`Deleted pod ${open}/late`);
+    expect(fixed.stdout.trim().split('\n').at(-1)).toContain('results are ✓');
+    const [anew] = await cluster.ready(open, 'late');
+    expect(anew!.status.initContainerStatuses[0].state.terminated.exitCode).toBe(0);
+    await cluster.client.delete(resources.replicaSets, 'late', open);
   });
 
   it('a network plugin that rewrites its configuration gets the plugin appended again', async () => {

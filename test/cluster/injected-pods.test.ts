@@ -90,6 +90,19 @@ console.log(JSON.stringify({ user: field('Uid'), effective: field('CapEff'), bou
       write: 'EROFS',
     });
   });
+
+  it('is refused where the security level of its namespace forbids what `mesh-init` needs, with the reason', async () => {
+    const where = await cluster.namespace('mesh-test-baseline', { [injectAnnotation]: 'enabled' });
+    const labels = { 'pod-security.kubernetes.io/enforce': 'baseline' };
+    await cluster.client.patch(resources.namespaces, where, undefined, { metadata: { labels } });
+    await cluster.apply(...deployment(where, 'refused', { containers: [script('main', idle)] }));
+    const why = await until('the event of its ReplicaSet', async () => {
+      const events = await cluster.client.list(resources.events, { namespace: where });
+      return events.find(({ reason }) => reason === 'FailedCreate')?.message as string | undefined;
+    });
+    expect(why).toMatch(/violates PodSecurity "baseline.*mesh-init.*NET_ADMIN/);
+    expect(await cluster.pods(where)).toEqual([]);
+  });
 });
 
 describe('events', () => {
