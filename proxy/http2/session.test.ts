@@ -287,3 +287,14 @@ test('more streams than allowed are refused, and may be tried elsewhere', async 
   expect(codes.filter((code) => code === errorCode.refusedStream).length).toBe(2);
   expect(codes.filter((code) => code === errorCode.noError).length).toBe(settings.maxStreams);
 });
+
+test('a stream with more headers than are read is refused, and costs its connection nothing', async () => {
+  const { client, sessions } = await serve((stream) => stream.respond([':status', '200'], true));
+  const large = client.request({ ':path': '/', 'x-large': 'y'.repeat(settings.maxHeaderListBytes) });
+  large.on('error', () => {});
+  await closed(large);
+  expect(large.rstCode).toBe(errorCode.enhanceYourCalm);
+  const [headers] = (await once(client.request({ ':path': '/' }), 'response')) as [http2.IncomingHttpHeaders];
+  expect(headers[':status']).toBe(200);
+  expect(sessions[0]!.streams).toBe(0);
+});

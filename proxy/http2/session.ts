@@ -3,7 +3,7 @@
  * this end do or keep.
  */
 import type { Duplex } from 'node:stream';
-import { leave } from '../net/leave.ts';
+import { dismiss, leave } from '../net/leave.ts';
 import type { Breach } from './breach.ts';
 import { FrameReader } from './frame-reader.ts';
 import { frameBreach, frameName, orderBreach } from './frame-rules.ts';
@@ -381,10 +381,11 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   #fail(code: number, message: string): void {
     if (this.#over) return;
     this.#goaway.say(code);
-    this.#end(new Error(`HTTP/2: ${message}`));
+    this.#end(new Error(`HTTP/2: ${message}`), true);
   }
 
-  #end(error: Error | undefined): void {
+  /** `told`: GOAWAY tells the peer why. */
+  #end(error: Error | undefined, told = false): void {
     if (this.#over) return;
     this.#over = true;
     this.#reader.stop();
@@ -393,7 +394,8 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
       this.#streams.delete(stream.id);
       stream.abort(new StreamReset(errorCode.cancel, error?.message ?? 'the connection is over', true));
     }
-    leave(this.#socket, error !== undefined);
+    if (told) dismiss(this.#socket);
+    else leave(this.#socket, error !== undefined);
     this.#options.onClose(error);
   }
 }

@@ -13,3 +13,17 @@ export function leave(socket: Duplex, atOnce: boolean): void {
   setTimeout(() => socket.destroy(), lingerMs).unref();
   socket.resume();
 }
+
+/** For a last word to arrive at a peer that may go on sending all the while. */
+const wordMs = 250;
+
+/**
+ * Ends it behind a last word to a peer that broke the rules. Nothing more of it is read; closed at once, what is unread
+ * would make a reset of the end, and the reset would take the word from the peer (RFC 1122 section 4.2.2.13).
+ */
+export function dismiss(socket: Duplex): void {
+  socket.on('error', () => {});
+  socket.pause();
+  socket.end();
+  setTimeout(() => socket.destroy(), wordMs).unref();
+}

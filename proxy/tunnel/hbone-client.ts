@@ -4,6 +4,7 @@ import { type Endpoint, parseAddress } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
 import { hbonePort } from '../../protocol/ports.ts';
 import { ProxyError } from '../error.ts';
+import { errorCode } from '../http2/frames.ts';
 import { encodeHeaders } from '../http2/hpack-encoder.ts';
 import { Http2Session } from '../http2/session.ts';
 import { byteStream, type Http2Stream } from '../http2/stream.ts';
@@ -159,9 +160,10 @@ export class HboneClient {
     const head = encodeHeaders([':method', 'CONNECT', ':authority', authority, 'baggage', baggage]);
     const stream = entry.session.request(head);
     stream.onHeaders = (list) => {
+      // RFC 9113 section 8.5: nothing but DATA behind the answer.
+      if (settled) return stream.reset(errorCode.protocolError);
       const status = list.value(':status');
       if (status !== '200') return fail('connect-failed', `${authority}: the peer's proxy answered ${status}`);
-      if (settled) return;
       settled = true;
       clearTimeout(timer);
       callback(undefined, stream);

@@ -2,6 +2,7 @@
 import tls from 'node:tls';
 import { type Address, parseAddress } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
+import { errorCode } from '../http2/frames.ts';
 import type { HeaderList } from '../http2/header-list.ts';
 import { Http2Session } from '../http2/session.ts';
 import { byteStream, type Http2Stream } from '../http2/stream.ts';
@@ -119,6 +120,8 @@ export class HboneServer {
       baggage: header('baggage').slice(0, 1024),
       accept() {
         stream.respond([':status', '200']);
+        // RFC 9113 section 8.5: nothing but DATA from now on.
+        stream.onHeaders = () => stream.reset(errorCode.protocolError);
         return stream;
       },
       refuse: (status) => stream.respond([':status', String(status)], true),

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import http2 from 'node:http2';
 import net from 'node:net';
 import tls from 'node:tls';
 import { afterEach, expect, test, vi } from 'vitest';
@@ -141,6 +142,40 @@ test('a peer that never answers a CONNECT is given up, and may be tried elsewher
   const { server } = await startServer(() => {});
   const client = connect(server.port, ca.credentials(id('client')), id('server'), '127.0.0.1:80', 300);
   await expect(client.stream()).rejects.toMatchObject({ code: 'connect-timeout', retry: 'yes' });
+});
+
+test('a trailer has no place in a tunnel, in either direction (RFC 9113 section 8.5)', async () => {
+  const pem = { ...ca.credentials(id('server')).pem, allowHalfOpen: true };
+  const { server } = await startServer();
+  const socket = tls.connect({
+    port: server.port,
+    host: '127.0.0.1',
+    ...pem,
+    ALPNProtocols: ['h2'],
+    rejectUnauthorized: false,
+  });
+  await once(socket, 'secureConnect');
+  const session = http2.connect('https://127.0.0.1', { createConnection: () => socket });
+  const request = session.request({ ':method': 'CONNECT', ':authority': '127.0.0.1:80' }, { waitForTrailers: true });
+  request.on('wantTrailers', () => request.sendTrailers({ x: '1' })).on('error', () => {});
+  await once(request, 'response');
+  request.resume().end('bytes');
+  await new Promise((resolve) => request.once('close', resolve));
+  expect(request.rstCode).toBe(http2.constants.NGHTTP2_PROTOCOL_ERROR);
+  session.destroy();
+
+  const peer = http2.createSecureServer({ ...pem, requestCert: true, rejectUnauthorized: false });
+  peer.on('stream', (stream: http2.ServerHttp2Stream) => {
+    stream.on('error', () => {});
+    stream.respond({ ':status': 200 }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ x: '1' }));
+    stream.end('bytes');
+  });
+  await once(peer.listen(0, '127.0.0.1'), 'listening');
+  const stream = await connect((peer.address() as net.AddressInfo).port, ca.credentials(id('client'))).stream();
+  stream.on('error', () => {}).resume();
+  await vi.waitFor(() => expect(stream.resetCode).toBe(http2.constants.NGHTTP2_PROTOCOL_ERROR));
+  peer.close();
 });
 
 test('the client refuses a server of another identity', async () => {

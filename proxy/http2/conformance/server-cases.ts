@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, connect, type Server } from 'node:net';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { http2Server } from '../../test-http2.ts';
 import { type Door, openDoor } from '../../test-http2-door.ts';
 import { until } from '../../test-peer.ts';
@@ -36,18 +36,33 @@ export interface Case {
 let door: Door;
 let server: Server;
 let sessions: Set<ServerHttp2Session>;
-let peers: RawPeer[] = [];
+const peers: RawPeer[] = [];
 /** Headers of the requests that reached the application. */
 export const seen: IncomingHttpHeaders[] = [];
 /** Higher than streams of cases. */
 const lateStream = 2001;
 
-/** `/stuck` is not even read, `/hold` never answered, `/large` with 200,000 bytes, all else with a word at its end. */
+/** What the application was asked for on `/endless`. */
+export const written = { streams: new Set<ServerHttp2Stream>(), bytes: 0 };
+
+function endless(stream: ServerHttp2Stream): void {
+  written.streams.add(stream);
+  stream.respond({ ':status': 200 });
+  const chunk = Buffer.alloc(16_384);
+  const more = () => {
+    written.bytes += chunk.length;
+    stream.write(chunk, (error) => error || more());
+  };
+  more();
+}
+
+/** `/endless` is answered without end, `/stuck` is not even read, `/hold` never answered, `/large` with 200,000 bytes, all else with a word at its end. */
 function answer(stream: ServerHttp2Stream, head: IncomingHttpHeaders): void {
   seen.push(head);
   if (head[':path'] === '/stuck') return;
   stream.resume();
   if (head[':path'] === '/hold') return;
+  if (head[':path'] === '/endless') return endless(stream);
   stream.on('end', () => {
     if (stream.destroyed) return;
     stream.respond({ ':status': 200 });
@@ -55,9 +70,12 @@ function answer(stream: ServerHttp2Stream, head: IncomingHttpHeaders): void {
   });
 }
 
-/** Sets a door up for the tests of a file. */
-function useDoor(): void {
-  beforeAll(async () => {
+/** A door for each test of a file. */
+export function useDoor(): void {
+  beforeEach(async () => {
+    seen.length = 0;
+    written.streams.clear();
+    written.bytes = 0;
     const origin = http2Server(answer);
     sessions = origin.sessions;
     server = origin.server;
@@ -65,11 +83,7 @@ function useDoor(): void {
     door = await openDoor((server.address() as AddressInfo).port);
   });
   afterEach(() => {
-    for (const peer of peers) peer.socket.destroy();
-    peers = [];
-    seen.length = 0;
-  });
-  afterAll(() => {
+    for (const peer of peers.splice(0)) peer.socket.destroy();
     door.close();
     for (const session of sessions) session.destroy();
     server.close();
