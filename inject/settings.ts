@@ -69,6 +69,12 @@ export const settings = {
     example: 'info',
     valid: (value) => ['error', 'warn', 'info', 'debug'].includes(value),
   },
+  'access-log': {
+    description: 'A line per request on the stdout of the proxy',
+    allowed: 'json, common or off',
+    example: 'json',
+    valid: (value) => ['json', 'common', 'off'].includes(value),
+  },
   'shutdown-grace-period': {
     description: 'How long the proxy waits for requests in flight when it stops',
     allowed: 'seconds from 0 to 3600',

@@ -71,6 +71,13 @@ export function createMetrics(telemetry: Telemetry, credentials: Credentials): M
   counter('mesh_discovery_fallback_total', 'Connections made without word of the control plane.', [], (add) =>
     add({}, telemetry.discoveryFallbacks),
   );
+  counter('mesh_access_log_dropped_total', 'Lines of the access log that nobody read in time.', [], (add) =>
+    add({}, telemetry.accessLogDropped),
+  );
+  counter('mesh_trace_spans_total', 'Spans by what became of them.', ['result'], (add) => {
+    add({ result: 'sent' }, telemetry.spansSent);
+    add({ result: 'dropped' }, telemetry.spansDropped);
+  });
   // prom-client's own histogram wants every sample; ours has them counted already.
   counter('mesh_response_latency_seconds_bucket', 'Request to first response byte.', [...peerLabels, 'le'], (add) => {
     for (const one of telemetry.all) {
