@@ -99,7 +99,6 @@ async function main(): Promise<void> {
     own,
     trustDomain: config.trustDomain,
     replica: hostname(),
-    tracing: config.tracing,
     trustBundle: () => authority.trustBundle,
     subscriptions,
     serviceAccountOf: (namespace, name) => {

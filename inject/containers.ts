@@ -126,11 +126,13 @@ export function proxySidecar(
   ];
   if (settings['opaque-ports'] !== undefined)
     env.push({ name: 'MESH_PROXY_OPAQUE_PORTS', value: settings['opaque-ports'] });
+  if (settings['load-shedding'] !== undefined) {
+    env.push({ name: 'MESH_PROXY_LOAD_SHEDDING', value: settings['load-shedding'] });
+  }
   if (grace !== undefined) env.push({ name: 'MESH_PROXY_GRACE_PERIOD', value: grace.replace(/s$/, '') });
   if (settings['proxy-log-level'] !== undefined) {
     env.push({ name: 'MESH_PROXY_LOG_LEVEL', value: settings['proxy-log-level'] });
   }
-  if (settings['access-log'] !== undefined) env.push({ name: 'MESH_PROXY_ACCESS_LOG', value: settings['access-log'] });
   const probe = (path: string) => ({ httpGet: { path, port: adminPort } });
   return {
     name: proxyContainer,

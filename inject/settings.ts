@@ -69,11 +69,11 @@ export const settings = {
     example: 'info',
     valid: (value) => ['error', 'warn', 'info', 'debug'].includes(value),
   },
-  'access-log': {
-    description: 'A line per request on the stdout of the proxy',
-    allowed: 'json, common or off',
-    example: 'json',
-    valid: (value) => ['json', 'common', 'off'].includes(value),
+  'load-shedding': {
+    description: 'Whether requests are turned away while the application is overloaded (overload.md)',
+    allowed: 'enabled or disabled',
+    example: 'enabled',
+    valid: (value) => value === 'enabled' || value === 'disabled',
   },
   'shutdown-grace-period': {
     description: 'How long the proxy waits for requests in flight when it stops',

@@ -6,7 +6,7 @@ import { formatAddress } from '../protocol/discovery.ts';
 import { idOf, ips, mesh, meshed, publish, startApps, startMesh, stopMesh, streams } from './test-mesh.ts';
 
 const agent = new http.Agent({ keepAlive: true });
-beforeAll(startMesh);
+beforeAll(() => startMesh());
 afterAll(() => {
   agent.destroy();
   stopMesh();

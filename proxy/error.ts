@@ -5,9 +5,10 @@ export type ErrorSource = 'client' | 'server' | 'proxy' | 'control';
 /**
  * Whether the request may be sent again: `yes` where the application cannot have seen it (connect refused, stream
  * refused), `idempotent` where no response byte came and doing it twice is doing it once (RFC 9110 section 9.2.2),
- * `no` otherwise.
+ * `once` where the application has not seen it and is not to be asked often: as `yes`, but for the first try only; `no`
+ * otherwise.
  */
-export type Retry = 'yes' | 'idempotent' | 'no';
+export type Retry = 'yes' | 'once' | 'idempotent' | 'no';
 
 export class ProxyError extends Error {
   readonly code: string;

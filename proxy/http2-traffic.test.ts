@@ -15,7 +15,7 @@ const within = { timeout: 8_000 };
 const cleanup: (() => void)[] = [];
 let services = 10;
 
-beforeAll(startMesh);
+beforeAll(() => startMesh());
 afterEach(() => {
   for (const one of cleanup.splice(0)) one();
 });

@@ -34,7 +34,7 @@ function get(path = '/', use = agent): Promise<{ status: number; body: string }>
   });
 }
 
-beforeAll(startMesh);
+beforeAll(() => startMesh());
 beforeEach(() => agent.destroy());
 afterAll(() => {
   agent.destroy();

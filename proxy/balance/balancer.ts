@@ -126,6 +126,11 @@ export class Balancer<T> {
     if (latency !== undefined) state.observe(latency, this.#now());
   }
 
+  /** It turned a request away unseen, for it is overloaded: others get more for a while. */
+  refused(state: EndpointState<T>): void {
+    state.refused(this.#now());
+  }
+
   /** No connection could be made to it. */
   failed(state: EndpointState<T>): void {
     state.failures++;

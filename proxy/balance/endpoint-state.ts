@@ -3,6 +3,8 @@ import type { Endpoint } from '../../protocol/discovery.ts';
 
 /** Time after which an old latency counts for 1/e, milliseconds. */
 const decayMs = 10_000;
+/** Time after which a refusal counts for 1/e, milliseconds. */
+const refusalMs = 1_000;
 /** Latency assumed before anything was measured anywhere, milliseconds. */
 const unknownLatencyMs = 1;
 
@@ -20,6 +22,9 @@ export class EndpointState<T> {
   ejectedUntil = 0;
   /** When it joined endpoints that were in use already, milliseconds; -Infinity for one that was there from the start. */
   readonly addedAt: number;
+  /** Requests it turned away lately: each counts as one that is pending. */
+  #refusals = 0;
+  #refusedAt = 0;
   #latency: number;
   #measuredAt: number;
 
@@ -46,6 +51,16 @@ export class EndpointState<T> {
   }
 
   load(now: number): number {
-    return this.latency(now) * (this.pending + 1);
+    return this.latency(now) * (this.pending + 1 + (this.#refusals > 0 ? this.#refusalsAt(now) : 0));
+  }
+
+  /** It is overloaded, and turned a request away. */
+  refused(now: number): void {
+    this.#refusals = this.#refusalsAt(now) + 1;
+    this.#refusedAt = now;
+  }
+
+  #refusalsAt(now: number): number {
+    return this.#refusals * Math.exp((this.#refusedAt - now) / refusalMs);
   }
 }

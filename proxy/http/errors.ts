@@ -35,6 +35,7 @@ export const httpErrors = {
   'connect-timeout': [504, 'UNAVAILABLE', 'the connection to the server took too long'],
   'stream-refused': [503, 'UNAVAILABLE', 'the server refused the request unseen'],
   'queue-full': [503, 'UNAVAILABLE', 'too many requests wait for the server'],
+  overloaded: [503, 'UNAVAILABLE', 'the server is overloaded'],
   'no-endpoints': [503, 'UNAVAILABLE', 'the service has no ready endpoint'],
   'identity-refused': [502, 'UNAVAILABLE', 'the server did not show the identity it should have'],
   'head-timeout': [408, 'DEADLINE_EXCEEDED', 'the head of the request took too long'],
@@ -69,6 +70,9 @@ export interface ErrorOptions {
   edit?: HeadEdit | undefined;
 }
 
+/** For clients that would ask again at once: when they may (RFC 9110 section 10.2.3, gRPC A6), in one and in the other. */
+const comeBack = { http: ['retry-after', '1'], grpc: ['grpc-retry-pushback-ms', '1000'] } as const;
+
 /** The response for an error; it ends the connection. `detail` goes into the body. */
 export function errorResponse(code: string, detail: string, options: ErrorOptions): Buffer {
   const { status, known, sentence, body } = describe(code, detail);
@@ -79,7 +83,7 @@ export function errorResponse(code: string, detail: string, options: ErrorOption
     `content-length: ${body.length}`,
     'connection: close',
   ];
-  const { fields = [] } = options.edit ?? {};
+  const fields = [...(known === 'overloaded' ? comeBack.http : []), ...(options.edit?.fields ?? [])];
   for (let i = 0; i < fields.length; i += 2) lines.push(`${fields[i]}: ${fields[i + 1]}`);
   return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`), options.head ? nothing : body]);
 }
@@ -91,7 +95,11 @@ export function errorMessage(
   options: ErrorOptions & { grpc: boolean },
 ): { fields: string[]; body: Buffer } {
   const { status, known, sentence, body } = describe(code, detail);
-  const told = [...(options.header ? ['mesh-error', `${known}; ${sentence}`] : []), ...(options.edit?.fields ?? [])];
+  const told = [
+    ...(options.header ? ['mesh-error', `${known}; ${sentence}`] : []),
+    ...(known === 'overloaded' ? comeBack[options.grpc ? 'grpc' : 'http'] : []),
+    ...(options.edit?.fields ?? []),
+  ];
   if (options.grpc) {
     const message = grpcMessage(body.toString().trimEnd());
     const number = String(grpcStatusOf(code));

@@ -7,7 +7,7 @@ import type { Carrier, CarrierHandler } from '../carrier.ts';
 import { ProxyError } from '../error.ts';
 import { passedOn } from '../net/reclaim.ts';
 import { BodyFramer } from './body-framer.ts';
-import { beginExchange, type Exchange, type Http1Options, isIdempotent, newExchange } from './exchange.ts';
+import { beginExchange, type Exchange, type Http1Options, mayRepeat, newExchange } from './exchange.ts';
 import { badResponse, responseLost } from './failures.ts';
 import { Gatherer } from './gatherer.ts';
 import { Http1Fields } from './head-fields.ts';
@@ -82,7 +82,6 @@ export class Http1Exchange implements CarrierHandler {
     this.#requestFields.hold(bytes, headEnd);
     this.#replay.begin();
     this.send(bytes);
-    this.#options.observer.requestBegin?.(this.record);
     this.#acquire();
   }
 
@@ -161,7 +160,7 @@ export class Http1Exchange implements CarrierHandler {
     carrier?.destroy();
     // A try that was answered is over already; what becomes of the rest of the response is told by requestEnd.
     if (!this.#responseStarted) this.#options.observer.attemptEnd(exchange, error);
-    const safe = error.retry === 'yes' || (error.retry === 'idempotent' && isIdempotent(exchange.method));
+    const safe = mayRepeat(error.retry, exchange);
     if (safe && this.#replay.whole && !this.#responseStarted && exchange.attempts < maxAttempts) return this.#acquire();
     this.fail(error);
     this.#client.onFailed(error, this.#responseStarted);

@@ -11,8 +11,8 @@ import type { MessageSession, SessionUser } from '../http2/session-pool.ts';
 import type { StreamReset } from '../http2/session-stream.ts';
 import { passedOn } from '../net/reclaim.ts';
 import { grpcStatusOf } from './errors.ts';
-import { beginExchange, type Exchange, type Http2Options, isIdempotent, newExchange } from './exchange.ts';
-import { badResponse, clientGone, responseLost, streamReset } from './failures.ts';
+import { beginExchange, type Exchange, type Http2Options, mayRepeat, newExchange } from './exchange.ts';
+import { badResponse, clientGone, resetFor, responseLost, streamReset } from './failures.ts';
 import { readGrpcStatus } from './grpc.ts';
 import { refuse } from './refuse.ts';
 import { Replay } from './replay.ts';
@@ -67,7 +67,6 @@ export class Http2Exchange implements MessageHandler, SessionUser {
 
   begin(): void {
     if (this.#requestEnded && this.#requestLeft > 0) return this.#badRequest('the request is shorter than it says');
-    this.#options.observer.requestBegin?.(this.record);
     this.#acquire();
   }
 
@@ -116,7 +115,7 @@ export class Http2Exchange implements MessageHandler, SessionUser {
     this.#server = undefined;
     server?.cancel(errorCode.cancel);
     if (!this.#responseStarted) this.#options.observer.attemptEnd(record, error);
-    const safe = error.retry === 'yes' || (error.retry === 'idempotent' && isIdempotent(record.method));
+    const safe = mayRepeat(error.retry, record);
     const whole = this.#replay?.whole ?? true;
     if (safe && whole && !this.#responseStarted && record.attempts < maxAttempts) {
       record.firstByteAt = 0;
@@ -295,7 +294,7 @@ export class Http2Exchange implements MessageHandler, SessionUser {
     const { toProxy, errorHeader } = this.#options;
     if (this.#responseStarted) client.cancel(afterResponse(code));
     else if (toProxy && error.source === 'server' && error.code !== 'bad-response') {
-      client.cancel(error.retry === 'yes' ? errorCode.refusedStream : (code ?? errorCode.connectError));
+      client.cancel(resetFor(error, code ?? errorCode.connectError));
     } else if (error.code === 'stream-reset') client.cancel(afterResponse(code));
     else {
       const { method, grpc, responseEdit: edit } = this.record;

@@ -49,6 +49,11 @@ export const errorCode = {
   compressionError: 9,
   connectError: 10,
   enhanceYourCalm: 11,
+  /**
+   * Of this mesh alone, from the server's proxy to the client's: the application is overloaded and has not seen the
+   * request. A peer that does not know it takes it for an internal error (RFC 9113 section 7).
+   */
+  overloaded: 0x6d657368,
 } as const;
 
 /** Writes the nine bytes of a frame header at `at`. */

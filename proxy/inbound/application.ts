@@ -5,6 +5,7 @@ import type { Address, Endpoint } from '../../protocol/discovery.ts';
 import type { Carrier, CarrierCallback, CarrierHandler } from '../carrier.ts';
 import type { Exchange, Http1Target } from '../http/exchange.ts';
 import { dialTcp } from '../tunnel/connector.ts';
+import type { Gate } from './gate.ts';
 
 export const applicationTimeoutMs = 2_000;
 
@@ -64,6 +65,7 @@ class ApplicationCarrier implements Carrier {
 /** Serves the HTTP engine of one inbound connection. */
 export class Application implements Http1Target {
   readonly #endpoint: Endpoint;
+  readonly #gate: Gate;
   readonly #onIdleClose: () => void;
   #idle: ApplicationCarrier | undefined;
   readonly #onIdle = (carrier: ApplicationCarrier, alive: boolean): void => {
@@ -75,13 +77,19 @@ export class Application implements Http1Target {
   };
 
   /** `first`: a connection to begin with. `onIdleClose`: the application ended it between two exchanges. */
-  constructor(address: Address, first: Socket | undefined, onIdleClose: () => void) {
+  constructor(address: Address, gate: Gate, first: Socket | undefined, onIdleClose: () => void) {
     this.#endpoint = { address };
+    this.#gate = gate;
     this.#onIdleClose = onIdleClose;
     if (first) this.#idle = new ApplicationCarrier(first, this.#endpoint, this.#onIdle);
   }
 
-  acquire(_exchange: Exchange, callback: CarrierCallback): void {
+  acquire(exchange: Exchange, callback: CarrierCallback): void {
+    if (this.#gate.admit(exchange)) return this.#connect(callback);
+    this.#gate.wait(exchange, (error) => (error ? callback(error, undefined) : this.#connect(callback)));
+  }
+
+  #connect(callback: CarrierCallback): void {
     const carrier = this.#idle;
     if (carrier && !carrier.socket.destroyed) {
       this.#idle = undefined;

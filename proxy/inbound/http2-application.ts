@@ -6,6 +6,7 @@ import { SessionPool, type SessionUser } from '../http2/session-pool.ts';
 import type { Timed, TimerWheel } from '../net/timer-wheel.ts';
 import { dialTcp } from '../tunnel/connector.ts';
 import { applicationTimeoutMs } from './application.ts';
+import type { Gate } from './gate.ts';
 
 const sweepMs = 1_000;
 
@@ -13,11 +14,13 @@ export class Http2Application implements Http2Target, Timed {
   deadline: number;
   readonly #endpoint: Endpoint;
   readonly #pool: SessionPool;
+  readonly #gate: Gate;
   readonly #timers: TimerWheel;
 
   /** `first`: a connection to begin with. `onServerEnd`: the application ends a connection, or says that it will. */
-  constructor(address: Address, first: Socket, timers: TimerWheel, onServerEnd: () => void) {
+  constructor(address: Address, gate: Gate, first: Socket, timers: TimerWheel, onServerEnd: () => void) {
     this.#endpoint = { address };
+    this.#gate = gate;
     this.#timers = timers;
     this.deadline = timers.now + sweepMs;
     this.#pool = new SessionPool({
@@ -35,7 +38,8 @@ export class Http2Application implements Http2Target, Timed {
 
   acquireSession(exchange: Exchange, user: SessionUser): void {
     exchange.endpoint = this.#endpoint;
-    this.#pool.acquire(user);
+    if (this.#gate.admit(exchange)) return this.#pool.acquire(user);
+    this.#gate.wait(exchange, (error) => (error ? user.onSession(error, undefined) : this.#pool.acquire(user)));
   }
 
   expire(): void {

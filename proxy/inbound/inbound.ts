@@ -11,11 +11,11 @@ import {
   type Workload,
 } from '../../protocol/discovery.ts';
 import { parseSpiffeId, type SpiffeId } from '../../protocol/identity.ts';
-import type { End, Ends } from '../access-log/entry.ts';
 import { inPortRanges, type PortRange } from '../config.ts';
 import { type ConnectionSet, type Drainable, Place } from '../drain.ts';
 import type { ProxyError } from '../error.ts';
 import { type HttpObserver, type HttpOptions, isFailure, latencyOf } from '../http/exchange.ts';
+import { resetFor } from '../http/failures.ts';
 import { Http1Connection } from '../http/http1-connection.ts';
 import { Http2Connection } from '../http/http2-connection.ts';
 import { errorCode } from '../http2/frames.ts';
@@ -23,30 +23,32 @@ import { Http2Stream } from '../http2/stream.ts';
 import type { Logger } from '../log.ts';
 import { awaitProtocol } from '../net/detect.ts';
 import { firstSpeaker } from '../net/first-speaker.ts';
-import { noBytes, splice } from '../net/splice.ts';
+import { type SpliceCounters, splice } from '../net/splice.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
 import type { RecentErrors } from '../telemetry/recent-errors.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import type { Trails } from '../trails/trails.ts';
 import { dialTcp } from '../tunnel/connector.ts';
 import type { TunnelRequest } from '../tunnel/hbone-server.ts';
 import { Application, applicationTimeoutMs } from './application.ts';
 import { parseBaggage } from './baggage.ts';
+import type { Gate } from './gate.ts';
+import { Gates } from './gates.ts';
 import { Http2Application } from './http2-application.ts';
 
 const lineMs = 1_000;
 /** Ports of which is remembered what was spoken to them. */
 const maxPorts = 64;
+/** Connections of meshed peers at once; each is one to the application, to which there are some 28,000 local ports. */
+const maxConnections = 20_000;
 
 export interface InboundOptions {
   opaquePorts: readonly PortRange[];
   originalDestination(socket: Socket): Address | undefined;
   isOwn(address: Address): boolean;
+  /** Whether load shedding is asked for. */
+  shedding: boolean;
   telemetry: Telemetry;
-  trails: Trails;
-  /** This pod. */
-  own: End;
   connections: ConnectionSet;
   timers: TimerWheel;
   log: Logger;
@@ -63,12 +65,14 @@ interface Client {
 export class Inbound {
   /** Declared protocols; replaced by the control plane. */
   policy: InboundPolicy = { ports: {} };
+  readonly gates: Gates;
   readonly #options: InboundOptions;
   /** What clients have spoken, and when last (epoch milliseconds), by port; the latest stands last. */
   readonly #spoken = new Map<number, { protocol: Protocol; at: number }>();
 
   constructor(options: InboundOptions) {
     this.#options = options;
+    this.gates = new Gates(options.timers, options.shedding);
   }
 
   /** A connection of a peer without a proxy, paused. */
@@ -93,7 +97,12 @@ export class Inbound {
   /** A connection of a meshed peer. */
   tunnel(request: TunnelRequest): void {
     const { destination, peer, baggage } = request;
-    if (this.#options.isOwn(destination)) return request.refuse(400);
+    const { isOwn, connections, log } = this.#options;
+    if (isOwn(destination)) return request.refuse(400);
+    if (connections.size >= maxConnections) {
+      log.error('too many connections: one was refused', { side: 'inbound' });
+      return request.refuse(503);
+    }
     const named = parseBaggage(baggage);
     // A peer may only name a workload of the namespace its identity proves.
     const workload = named && named.namespace === parseSpiffeId(peer)?.namespace ? named : null;
@@ -157,9 +166,10 @@ export class Inbound {
     this.#spoke(destination, 'http1');
     const place = new Place(this.#options.connections);
     const first = application.destroyed || application.readableEnded ? undefined : application;
-    const target = new Application(destination, first, () => place.drain());
+    const gate = this.gates.of(parseAddress(destination)!.port);
+    const target = new Application(destination, gate, first, () => place.drain());
     const connection = new Http1Connection(stream, read, {
-      ...this.#engine(client, place, target),
+      ...this.#engine(client, place, target, gate),
       target,
       // The peer's proxy may try another endpoint; REFUSED_STREAM tells it that the application saw nothing.
       ...(identity ? { onServerLost: (error: ProxyError) => breakOff(stream, error) } : {}),
@@ -173,19 +183,20 @@ export class Inbound {
     this.#spoke(destination, 'http2');
     const place = new Place(this.#options.connections);
     // So that its client looks for another server, as it would without the mesh.
-    const target = new Http2Application(destination, application, this.#options.timers, () => place.drain());
-    const options = { ...this.#engine(client, place, target), target, toProxy: identity !== null };
+    const gate = this.gates.of(parseAddress(destination)!.port);
+    const target = new Http2Application(destination, gate, application, this.#options.timers, () => place.drain());
+    const options = { ...this.#engine(client, place, target, gate), target, toProxy: identity !== null };
     place.take(new Http2Connection(stream, read, options));
   }
 
   /** What either engine needs; counts the connection until it closes, and with it `target`. */
-  #engine(client: Client, place: Place, target: { close(): void }): HttpOptions {
-    const { timers, log, telemetry, trails } = this.#options;
+  #engine(client: Client, place: Place, target: { close(): void }, gate: Gate): HttpOptions {
+    const { timers, log, telemetry } = this.#options;
     const { destination, identity } = client;
     const series = this.#series(client, 'http');
     series.connectionOpened();
     return {
-      observer: observe(series, this.#ends(client), { trails, errors: telemetry.errors }),
+      observer: observe(series, gate, destination, telemetry.errors),
       timers,
       errorHeader: identity !== null,
       onClose: () => {
@@ -205,21 +216,18 @@ export class Inbound {
     const { connections } = this.#options;
     const { stream } = client;
     const series = this.#series(client, 'tcp');
-    const counted = silent ? noBytes() : series;
-    const trail = this.#options.trails.connection('inbound', this.#ends(client), counted);
-    const counters = trail ?? counted;
+    const counters: SpliceCounters = silent ? { sentBytes: 0, receivedBytes: 0 } : series;
     const member: Drainable = { drain: () => {}, destroy: () => stream.destroy() };
     connections.add(member);
     if (!silent) this.#spoke(client.destination, 'opaque');
     if (!silent) series.connectionOpened();
     if (read && read.length > 0) {
-      counters.sentBytes += read.length;
+      series.sentBytes += read.length;
       application.write(read);
     }
-    splice(stream, application, counters, (cause) => {
+    splice(stream, application, counters, () => {
       connections.delete(member);
       if (silent && counters.sentBytes + counters.receivedBytes === 0) return;
-      trail?.end(cause ? 'connection-lost' : null);
       if (silent) {
         series.connectionOpened();
         series.sentBytes += counters.sentBytes;
@@ -235,14 +243,8 @@ export class Inbound {
 
   #unreachable(client: Omit<Client, 'stream'> & { stream: Duplex | undefined }, error: ProxyError | undefined): void {
     this.#series(client, 'tcp').connectFailed();
-    const trail = this.#options.trails.connection('inbound', this.#ends(client), noBytes());
-    trail?.end(error?.code ?? 'internal');
     if (error) this.#options.telemetry.errors.failed('inbound', client.destination, error);
     this.#options.log.warn('the application does not answer', { destination: client.destination, why: error?.message });
-  }
-
-  #ends({ workload, identity, destination }: Omit<Client, 'stream'>): Ends {
-    return { client: { workload, identity }, server: this.#options.own, service: null, endpoint: destination };
   }
 
   #series(client: Pick<Client, 'identity' | 'workload'>, protocol: 'http' | 'tcp'): Series {
@@ -258,26 +260,18 @@ export class Inbound {
   }
 }
 
-function observe(
-  series: Series,
-  ends: Ends,
-  { trails, errors }: { trails: Trails; errors: RecentErrors },
-): HttpObserver {
+function observe(series: Series, gate: Gate, destination: Address, errors: RecentErrors): HttpObserver {
   return {
-    requestBegin(exchange) {
-      if (trails.active) trails.begin(exchange);
-    },
-    attemptEnd() {},
+    attemptEnd: (exchange, error) => gate.attemptEnd(exchange, error),
     requestEnd: (exchange) => {
+      gate.requestEnd(exchange);
       series.exchange(exchange, isFailure(exchange), latencyOf(exchange));
-      if (exchange.error) errors.failed('inbound', ends.endpoint ?? '', exchange.error);
-      if (exchange.trail) trails.end(exchange, exchange.trail, 'inbound', ends);
+      if (exchange.error) errors.failed('inbound', destination, exchange.error);
     },
   };
 }
 
 function breakOff(stream: Duplex, error: ProxyError): void {
-  if (stream instanceof Http2Stream)
-    stream.reset(error.retry === 'yes' ? errorCode.refusedStream : errorCode.internalError);
+  if (stream instanceof Http2Stream) stream.reset(resetFor(error, errorCode.internalError));
   else stream.destroy();
 }

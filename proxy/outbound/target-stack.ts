@@ -3,7 +3,6 @@
  * destination, used by every connection and request to it.
  */
 import type { Endpoint, Protocol, Target } from '../../protocol/discovery.ts';
-import type { End, Ends } from '../access-log/entry.ts';
 import { Balancer } from '../balance/balancer.ts';
 import type { EndpointState } from '../balance/endpoint-state.ts';
 import type { CarrierCallback, Connector } from '../carrier.ts';
@@ -17,15 +16,21 @@ import {
   isFailure,
   latencyOf,
 } from '../http/exchange.ts';
+import { overloaded } from '../http/failures.ts';
 import type { SessionUser } from '../http2/session-pool.ts';
-import type { SpliceCounters } from '../net/splice.ts';
+import { TokenBucket } from '../http2/token-bucket.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import type { ConnectionTrail } from '../trails/connection-trail.ts';
-import type { Trails } from '../trails/trails.ts';
 import type { SessionConnector } from '../tunnel/session-connector.ts';
 
 const maxConnectAttempts = 3;
+/**
+ * Requests that an overloaded endpoint turned away and that go on to another: one for ten that are answered, one a second
+ * and a few at once, so that a service that is overloaded as a whole gets no second load of them.
+ */
+const secondTries = { perAnswer: 0.1, rate: 1, burst: 10 };
+/** Stands in `Exchange.state` between such a try and the next. */
+const turnedAway = Symbol('turned away');
 
 /** Series towards one endpoint; those of pods of one workload are the same. */
 class EndpointSeries {
@@ -62,14 +67,6 @@ export interface Connectors {
   sessions: SessionConnector;
 }
 
-/** Who hears of requests and connections, and whose they are. */
-export interface Told {
-  telemetry: Telemetry;
-  trails: Trails;
-  /** The pod's own end of them. */
-  own: End;
-}
-
 export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpObserver {
   /** Connections of the application to this target now. */
   connections = 0;
@@ -81,19 +78,16 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
   readonly #connector: Connector;
   readonly #sessions: SessionConnector;
   readonly #telemetry: Telemetry;
-  readonly #trails: Trails;
-  readonly #own: End;
   readonly #balancer: Balancer<EndpointSeries>;
+  readonly #secondTries = new TokenBucket(secondTries.rate, secondTries.burst);
   /** Where no endpoint can be named. */
   #nowhere: EndpointSeries;
 
-  constructor(target: Target, connectors: Connectors, told: Told) {
+  constructor(target: Target, connectors: Connectors, telemetry: Telemetry) {
     this.#target = target;
     this.#connector = connectors.connector;
     this.#sessions = connectors.sessions;
-    this.#telemetry = told.telemetry;
-    this.#trails = told.trails;
-    this.#own = told.own;
+    this.#telemetry = telemetry;
     this.#nowhere = this.#series(undefined);
     this.#balancer = new Balancer({ attach: (endpoint) => this.#series(endpoint) });
     this.#balancer.update(this.#endpoints());
@@ -134,15 +128,26 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
   // === HTTP: an endpoint per request ===
 
   acquire(exchange: Exchange, callback: CarrierCallback): void {
+    if (this.#isTooMany(exchange)) return callback(overloaded(undefined, 'no'), undefined);
     const endpoint = this.#pick(exchange);
     if (!endpoint) callback(this.#noEndpoints(), undefined);
     else this.#connector.connect(endpoint, false, callback);
   }
 
   acquireSession(exchange: Exchange, user: SessionUser): void {
+    if (this.#isTooMany(exchange)) return user.onSession(overloaded(undefined, 'no'), undefined);
     const endpoint = this.#pick(exchange);
     if (!endpoint) user.onSession(this.#noEndpoints(), undefined);
     else this.#sessions.acquire(endpoint, user);
+  }
+
+  /** It was turned away, and there is nobody else to ask or too much asked already. */
+  #isTooMany(exchange: Exchange): boolean {
+    if (exchange.state !== turnedAway) return false;
+    exchange.state = undefined;
+    if (this.#balancer.size > 1 && this.#secondTries.take()) return false;
+    exchange.attempts--; // it is no try
+    return true;
   }
 
   #pick(exchange: Exchange): Endpoint | undefined {
@@ -155,10 +160,6 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     return state.endpoint;
   }
 
-  requestBegin(exchange: Exchange): void {
-    if (this.#trails.active) this.#trails.begin(exchange);
-  }
-
   attemptEnd(exchange: Exchange, error: ProxyError | undefined): void {
     if (error) this.#failed(exchange.endpoint, error);
     const state = exchange.state as State | undefined;
@@ -167,10 +168,16 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
       // A later try's latency would hold the earlier ones' too.
       const latency = exchange.attempts === 1 ? exchange.firstByteAt - exchange.startedAt : undefined;
       this.#balancer.succeeded(state, latency);
+      this.#secondTries.give(secondTries.perAnswer);
       return;
     }
     state.pending--;
     exchange.state = undefined;
+    if (error.code === 'overloaded') {
+      this.#balancer.refused(state);
+      exchange.state = turnedAway;
+      return;
+    }
     // A server that refuses one stream takes others.
     if (error.retry !== 'yes' || error.source === 'proxy' || error.code === 'stream-refused') return;
     state.data.http.connectFailed();
@@ -178,16 +185,15 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
   }
 
   requestEnd(exchange: Exchange): void {
-    const state = exchange.state as State | undefined;
+    const state = exchange.state === turnedAway ? undefined : (exchange.state as State | undefined);
     // One that was never answered has been told of with its try.
     if (exchange.error && exchange.status > 0) this.#failed(exchange.endpoint, exchange.error);
     if (state) {
       state.pending--;
-      exchange.state = undefined;
     }
+    exchange.state = undefined;
     const series = (state ?? this.#stateOf(exchange.endpoint))?.data.http ?? this.#nowhere.http;
     series.exchange(exchange, isFailure(exchange), latencyOf(exchange));
-    if (exchange.trail) this.#trails.end(exchange, exchange.trail, 'outbound', this.#ends(exchange.endpoint));
     if (exchange.attempts > 1) series.retries += exchange.attempts - 1;
   }
 
@@ -224,22 +230,7 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     });
   }
 
-  /** Follows a connection for the access log; undefined while that is off. */
-  follow(endpoint: Endpoint | undefined, series: SpliceCounters): ConnectionTrail | undefined {
-    return this.#trails.connection('outbound', this.#ends(endpoint), series);
-  }
-
   // === Names ===
-
-  #ends(endpoint: Endpoint | undefined): Ends {
-    const { service } = this.#target;
-    return {
-      client: this.#own,
-      server: { workload: endpoint?.workload ?? null, identity: endpoint?.identity ?? null },
-      service: service ? `${service.namespace}/${service.name}` : null,
-      endpoint: endpoint?.address ?? null,
-    };
-  }
 
   #endpoints(): readonly Endpoint[] {
     return this.#target.kind === 'unknown' ? [{ address: this.#target.address }] : this.#target.endpoints;

@@ -5,6 +5,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { bucketCount, bucketStart } from '../../protocol/histogram.ts';
 import { grpcStatusNames } from '../http/grpc.ts';
+import type { Gate } from '../inbound/gate.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { latencyBounds, type Series, statusClasses } from './series.ts';
 import type { Telemetry } from './telemetry.ts';
@@ -16,7 +17,7 @@ export interface Metrics {
   text(): Promise<string>;
 }
 
-export function createMetrics(telemetry: Telemetry, credentials: Credentials): Metrics {
+export function createMetrics(telemetry: Telemetry, credentials: Credentials, gates: Iterable<Gate>): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -71,12 +72,8 @@ export function createMetrics(telemetry: Telemetry, credentials: Credentials): M
   counter('mesh_discovery_fallback_total', 'Connections made without word of the control plane.', [], (add) =>
     add({}, telemetry.discoveryFallbacks),
   );
-  counter('mesh_access_log_dropped_total', 'Lines of the access log that nobody read in time.', [], (add) =>
-    add({}, telemetry.accessLogDropped),
-  );
-  counter('mesh_trace_spans_total', 'Spans by what became of them.', ['result'], (add) => {
-    add({ result: 'sent' }, telemetry.spansSent);
-    add({ result: 'dropped' }, telemetry.spansDropped);
+  counter('mesh_inbound_shed_total', 'Requests turned away, since the application is overloaded.', ['port'], (add) => {
+    for (const { port, shedder, refused } of gates) add({ port: String(port) }, (shedder?.shed ?? 0) + refused);
   });
   // prom-client's own histogram wants every sample; ours has them counted already.
   counter('mesh_response_latency_seconds_bucket', 'Request to first response byte.', [...peerLabels, 'le'], (add) => {
@@ -99,6 +96,28 @@ export function createMetrics(telemetry: Telemetry, credentials: Credentials): M
     collect() {
       this.reset();
       for (const one of telemetry.all) this.inc(labelsOf(one), one.open);
+    },
+  });
+  new Gauge({
+    name: 'mesh_inbound_in_flight',
+    help: 'Requests of HTTP that the application has now, up to the end of their responses.',
+    labelNames: ['port'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { port, inFlight } of gates) this.set({ port: String(port) }, inFlight);
+    },
+  });
+  new Gauge({
+    name: 'mesh_inbound_limit',
+    help: 'Requests that an overloaded application is let have at once; absent while it is not.',
+    labelNames: ['port'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { port, shedder } of gates) {
+        if (shedder && shedder.limit < Number.POSITIVE_INFINITY) this.set({ port: String(port) }, shedder.limit);
+      }
     },
   });
   new Gauge({

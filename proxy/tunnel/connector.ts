@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { type Endpoint, parseAddress } from '../../protocol/discovery.ts';
 import type { Carrier, CarrierCallback, CarrierHandler, Connector } from '../carrier.ts';
 import { ProxyError } from '../error.ts';
+import { overloaded } from '../http/failures.ts';
 import { errorCode } from '../http2/frames.ts';
 import type { Http2Stream } from '../http2/stream.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
@@ -97,12 +98,16 @@ class PooledCarrier implements Carrier {
     this.handler = undefined;
     this.#owner.drop(this, this.#pool);
     if (error) this.#duplex.destroy();
-    const refused = this.secure && (this.#duplex as Http2Stream).resetCode === errorCode.refusedStream;
-    handler?.onCarrierClose(refused ? refusal(this.endpoint, error) : error);
+    handler?.onCarrierClose(this.secure ? told((this.#duplex as Http2Stream).resetCode, this.endpoint, error) : error);
   }
 }
 
-/** The peer's proxy says that its application has seen nothing of the request. */
+/** What the peer's proxy says of its application, which has seen nothing of the request; else the cause as it is. */
+function told(code: number | undefined, endpoint: Endpoint, cause: Error | undefined): Error | undefined {
+  if (code === errorCode.overloaded) return overloaded(cause);
+  return code === errorCode.refusedStream ? refusal(endpoint, cause) : cause;
+}
+
 function refusal(endpoint: Endpoint, cause: Error | undefined): ProxyError {
   const message = `${endpoint.address}: the application is gone`;
   return new ProxyError('connect-failed', message, { source: 'server', retry: 'yes', cause });

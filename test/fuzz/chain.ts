@@ -9,6 +9,7 @@ import type { Carrier, CarrierCallback } from '../../proxy/carrier.ts';
 import type { Exchange, Http1Target, HttpObserver } from '../../proxy/http/exchange.ts';
 import { Http1Connection } from '../../proxy/http/http1-connection.ts';
 import { Application } from '../../proxy/inbound/application.ts';
+import { Gate } from '../../proxy/inbound/gate.ts';
 import { TimerWheel } from '../../proxy/net/timer-wheel.ts';
 import { PoolingConnector } from '../../proxy/tunnel/connector.ts';
 
@@ -103,7 +104,7 @@ export class Chain {
   static async to(server: Address): Promise<Chain> {
     const chain = new Chain();
     const inbound = await chain.#listen((socket) => {
-      const application = new Application(server, undefined, () => {});
+      const application = new Application(server, new Gate(80, undefined), undefined, () => {});
       chain.#serve(socket, chain.#inbound, application, () => application.close());
     });
     const endpoint = { address: `127.0.0.1:${inbound}` as Address };
