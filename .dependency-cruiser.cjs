@@ -33,6 +33,13 @@ module.exports = {
     part('cli', ['kube', 'inject', 'templates', 'local', 'protocol'], 'speaks to the rest through the API'),
     part('examples', [], 'applications know nothing of the mesh'),
     {
+      name: 'opentelemetry-in-its-thread',
+      comment: 'megabytes that only the thread that exports spans may load',
+      severity: 'error',
+      from: { pathNot: '^(proxy/tracing/(export-thread|otel-spans)(\\.test)?\\.ts$|node_modules/)' },
+      to: { path: 'node_modules/@opentelemetry/' },
+    },
+    {
       name: 'no-circles',
       severity: 'error',
       from: { pathNot: 'node_modules' },

@@ -47,6 +47,23 @@ describe('a command line used wrongly', () => {
   });
 });
 
+it.each([
+  [['--trace-ratio', '0.1'], 'Pass --otlp-endpoint too'],
+  [['--otlp-endpoint', 'collector:4318'], 'http://collector.observability:4318'],
+  [['--otlp-endpoint', 'http://user:secret@collector:4318'], 'without credentials'],
+  [['--otlp-endpoint', 'http://collector:4318', '--trace-ratio', '10%'], 'a number from 0 to 1'],
+])('install %j exits 2 and says %s', async (args, wanted) => {
+  const { code, out, err } = await mesh(['install', ...args, '-o', 'yaml']);
+  expect([code, out]).toEqual([2, '']);
+  expect(err).toContain(wanted);
+});
+
+it('install tells the control plane where traces go', async () => {
+  const { out } = await mesh(['install', '--otlp-endpoint', 'http://otel:4318', '--trace-ratio', '0.5', '-o', 'yaml']);
+  expect(out).toContain('- name: MESH_CONTROL_OTLP_ENDPOINT\n              value: http://otel:4318\n');
+  expect(out).toContain('- name: MESH_CONTROL_TRACE_RATIO\n              value: "0.5"\n');
+});
+
 it('takes --no-color for a command line that cannot be parsed too', async () => {
   expect((await mesh(['check', '--nope'], { terminal: true })).err).toContain('\x1b[31m');
   expect((await mesh(['check', '--nope', '--no-color'], { terminal: true })).err).not.toContain('\x1b');

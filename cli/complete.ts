@@ -46,6 +46,7 @@ export async function candidates(program: Command, context: Context, words: read
       return resourceNames(current, args, [...shorts, 'all'], context);
     case 'proxy':
     case 'log-level':
+    case 'access-log':
     case 'logs':
       if (args.length > 0) return command.registeredArguments[args.length]?.argChoices?.slice() ?? [];
       if (current.includes('/')) return resourceNames(current, args, logKinds, context);

@@ -53,7 +53,10 @@ export function transcript(
     for (const [from, to] of volatile) shown = shown.replaceAll(from, to);
     return shown;
   };
-  const section = (name: string, text: string): string => (text === '' ? '' : `--- ${name}\n${stable(text)}`);
+  const section = (name: string, text: string): string => {
+    const shown = stable(text);
+    return shown === '' ? '' : `--- ${name}\n${shown}`;
+  };
   return `$ mesh ${args.map((arg) => stable(arg)).join(' ')}\n${section('stdout', out)}${section('stderr', err)}--- exit ${code}\n`;
 }
 

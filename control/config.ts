@@ -2,6 +2,7 @@
 import { isTrustDomain } from '../protocol/identity.ts';
 import { controlNamespace, defaultTrustDomain, imageRepository } from '../protocol/names.ts';
 import * as ports from '../protocol/ports.ts';
+import { defaultTraceRatio, isOtlpEndpoint, isTraceRatio, type TracingSettings } from '../protocol/tracing.ts';
 import { version } from '../protocol/version.ts';
 import { isLogLevel, type LogLevel } from './log.ts';
 
@@ -13,6 +14,8 @@ export interface Config {
   image: string;
   /** Whether the CNI plugin writes the redirect rules of the pods that the webhook injects. */
   cni: boolean;
+  /** null where no collector is named. */
+  tracing: TracingSettings | null;
   /** Milliseconds. */
   certificateLifetime: number;
   issuerLifetime: number;
@@ -26,6 +29,11 @@ export const controlVariables = {
   IMAGE: { about: 'Image that the webhook injects.', default: `${imageRepository}:<version>` },
   CNI: { about: 'true where the CNI plugin writes the redirect rules of injected pods.', default: 'false' },
   LOG_LEVEL: { about: 'error, warn, info or debug.', default: 'info' },
+  OTLP_ENDPOINT: { about: 'Where proxies send spans, by OTLP over HTTP; none where it is not set.', default: '' },
+  TRACE_RATIO: {
+    about: 'Share of the traces that begin in the mesh that is sampled: 0 to 1.',
+    default: defaultTraceRatio,
+  },
   CERTIFICATE_LIFETIME: { about: 'How long the certificates of proxies last; at least 10s.', default: '24h' },
   ISSUER_LIFETIME: {
     about: 'How long an issuer lasts; it is replaced at half of that. At least 10s.',
@@ -71,12 +79,16 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   check('LOG_LEVEL', isLogLevel(logLevel), 'error, warn, info or debug');
   const trustDomain = text('TRUST_DOMAIN');
   check('TRUST_DOMAIN', isTrustDomain(trustDomain), 'a trust domain (a-z, 0-9, ".", "_", "-")');
+  const endpoint = text('OTLP_ENDPOINT');
+  check('OTLP_ENDPOINT', endpoint === '' || isOtlpEndpoint(endpoint), 'an address such as http://collector:4318');
+  check('TRACE_RATIO', isTraceRatio(text('TRACE_RATIO')), 'a number from 0 to 1');
   const config: Config = {
     trustDomain,
     namespace: text('NAMESPACE'),
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
     image: env.MESH_CONTROL_IMAGE || `${imageRepository}:${version}`,
     cni: text('CNI') === 'true',
+    tracing: endpoint === '' ? null : { endpoint, ratio: Number(text('TRACE_RATIO')) },
     certificateLifetime: duration('CERTIFICATE_LIFETIME'),
     issuerLifetime: duration('ISSUER_LIFETIME'),
     ports: {

@@ -99,6 +99,7 @@ async function main(): Promise<void> {
     own,
     trustDomain: config.trustDomain,
     replica: hostname(),
+    tracing: config.tracing,
     trustBundle: () => authority.trustBundle,
     subscriptions,
     serviceAccountOf: (namespace, name) => {

@@ -133,6 +133,7 @@ export function proxySidecar(
   if (settings['proxy-log-level'] !== undefined) {
     env.push({ name: 'MESH_PROXY_LOG_LEVEL', value: settings['proxy-log-level'] });
   }
+  if (settings['access-log'] !== undefined) env.push({ name: 'MESH_PROXY_ACCESS_LOG', value: settings['access-log'] });
   const probe = (path: string) => ({ httpGet: { path, port: adminPort } });
   return {
     name: proxyContainer,

@@ -69,6 +69,12 @@ export const settings = {
     example: 'info',
     valid: (value) => ['error', 'warn', 'info', 'debug'].includes(value),
   },
+  'access-log': {
+    description: 'A line per request on the stdout of the proxy',
+    allowed: 'json, common or off',
+    example: 'json',
+    valid: (value) => ['json', 'common', 'off'].includes(value),
+  },
   'load-shedding': {
     description: 'Whether requests are turned away while the application is overloaded (overload.md)',
     allowed: 'enabled or disabled',

@@ -15,6 +15,7 @@ export interface ProxyState {
   /** Why it is not ready; null when it is. */
   not_ready: string | null;
   log_level: SettingState;
+  access_log: SettingState;
   certificate: CertificateState | null;
   /** Why the last try to get a certificate failed; null after one that did not. */
   certificate_error: string | null;

@@ -6,6 +6,7 @@
  */
 import type { SpiffeId } from './identity.ts';
 import type { TelemetryReport } from './telemetry.ts';
+import type { TracingSettings } from './tracing.ts';
 
 /** An IP address and a port as one text: `10.0.0.1:80` or `[fd00::1]:80`. */
 export type Address = string & { readonly brand: 'Address' };
@@ -75,6 +76,7 @@ export type ControlMessage =
   | { type: 'target'; target: Target }
   | { type: 'policy'; policy: InboundPolicy }
   | { type: 'trust-bundle'; pem: string }
+  | { type: 'tracing'; tracing: TracingSettings | null }
   /** Telemetry with this sequence number and all before it is stored. */
   | { type: 'telemetry-ack'; sequence: number };
 

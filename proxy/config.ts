@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { isTrustDomain, parseSpiffeId, type SpiffeId } from '../protocol/identity.ts';
 import { clusterDomain, controlName, controlNamespace, defaultTrustDomain } from '../protocol/names.ts';
 import { adminPort, discoveryPort, hbonePort, identityPort, inboundPort, outboundPort } from '../protocol/ports.ts';
+import { type AccessLogFormat, isAccessLogFormat } from './access-log/format.ts';
 import { isLogLevel, type LogLevel } from './log.ts';
 
 export interface ProxyConfig {
@@ -28,6 +29,7 @@ export interface ProxyConfig {
   gracePeriodMs: number;
   telemetryIntervalMs: number;
   logLevel: LogLevel;
+  accessLog: AccessLogFormat;
   outboundPort: number;
   inboundPort: number;
   hbonePort: number;
@@ -71,6 +73,11 @@ export const proxyVariables = {
   GRACE_PERIOD: { about: 'Seconds for what is in flight after SIGTERM.', default: '30' },
   TELEMETRY_INTERVAL: { about: 'Seconds between telemetry reports.', default: '5' },
   LOG_LEVEL: { about: 'error, warn, info or debug; mesh diagnostics can change it for a time.', default: 'info' },
+  ACCESS_LOG: {
+    about:
+      'off, or the format of a line per request on stdout: json or common; mesh diagnostics can change it for a time.',
+    default: 'off',
+  },
   OUTBOUND_PORT: { about: "Where the application's connections arrive.", default: String(outboundPort) },
   INBOUND_PORT: { about: 'Where connections of peers without a proxy arrive.', default: String(inboundPort) },
   HBONE_PORT: { about: 'Where tunnels of meshed peers arrive.', default: String(hbonePort) },
@@ -125,6 +132,8 @@ export function parseConfig(
   if (!/^[a-z]+\/[a-z0-9.-]+$/.test(workload) && pod) bad('WORKLOAD', workload, 'of the form kind/name');
   const logLevel = text('LOG_LEVEL');
   if (!isLogLevel(logLevel)) bad('LOG_LEVEL', logLevel, 'one of error, warn, info, debug');
+  const accessLog = text('ACCESS_LOG');
+  if (!isAccessLogFormat(accessLog)) bad('ACCESS_LOG', accessLog, 'one of off, json, common');
   const loadShedding = text('LOAD_SHEDDING');
   if (loadShedding !== 'enabled' && loadShedding !== 'disabled') {
     bad('LOAD_SHEDDING', loadShedding, 'enabled or disabled');
@@ -155,6 +164,7 @@ export function parseConfig(
     gracePeriodMs: number('GRACE_PERIOD', 0, 3600) * 1000,
     telemetryIntervalMs: number('TELEMETRY_INTERVAL', 0.1, 3600) * 1000,
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
+    accessLog: isAccessLogFormat(accessLog) ? accessLog : 'off',
     outboundPort: port('OUTBOUND_PORT'),
     inboundPort: port('INBOUND_PORT'),
     hbonePort: port('HBONE_PORT'),

@@ -1,5 +1,6 @@
 /** The proxy of one pod. Settings: proxy/config.ts. */
 import { readFileSync } from 'node:fs';
+import { type AccessLogFormat, accessLogFormats } from './access-log/format.ts';
 import { startAdmin } from './admin.ts';
 import { parseConfig, variablePrefix } from './config.ts';
 import { createLogger, type LogLevel, logLevels } from './log.ts';
@@ -33,7 +34,10 @@ try {
   fatal(`cannot read the trust bundle; the control plane keeps it in every namespace`, error);
 }
 const credentials = new Credentials(trustBundle);
-const proxy = new PodProxy({ config, credentials, log, originalDestination });
+const proxy = new PodProxy({
+  ...{ config, credentials, log, originalDestination },
+  traceProgram: new URL('proxy-tracing.js', import.meta.url),
+});
 
 const environment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => name.startsWith(variablePrefix)),
@@ -47,6 +51,10 @@ await startAdmin(
     state: () => proxy.state(),
     environment,
     settings: {
+      '/access-log': {
+        allowed: accessLogFormats,
+        set: (value, forMs) => proxy.accessLog.set(value as AccessLogFormat, forMs),
+      },
       '/log-level': { allowed: logLevels, set: (value, forMs) => proxy.logLevel.set(value as LogLevel, forMs) },
     },
   },

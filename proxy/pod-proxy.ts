@@ -4,6 +4,8 @@ import type { ProxyState } from '../protocol/diagnostics.ts';
 import { type Address, type ControlMessage, parseAddress, type Workload } from '../protocol/discovery.ts';
 import { formatSpiffeId } from '../protocol/identity.ts';
 import { version } from '../protocol/version.ts';
+import type { AccessLogFormat } from './access-log/format.ts';
+import { LineWriter } from './access-log/line-writer.ts';
 import type { ProxyConfig } from './config.ts';
 import { certificateState, maxPeers, maxTargets, memoryState, targetState, trustRoots } from './diagnostics.ts';
 import { DiscoveryClient } from './discovery/client.ts';
@@ -20,6 +22,8 @@ import { Telemetry } from './telemetry/telemetry.ts';
 import { Temporary } from './temporary.ts';
 import type { Credentials } from './tls/credentials.ts';
 import { IdentityClient } from './tls/identity-client.ts';
+import { Tracer } from './tracing/tracer.ts';
+import { Trails } from './trails/trails.ts';
 import { PoolingConnector } from './tunnel/connector.ts';
 import { HboneClient } from './tunnel/hbone-client.ts';
 import { HboneServer } from './tunnel/hbone-server.ts';
@@ -27,12 +31,18 @@ import { SessionConnector } from './tunnel/session-connector.ts';
 
 const connectTimeoutMs = 3_000;
 const sweepMs = 60_000;
+/** For the end of the access log, whoever reads it. */
+const lastLinesMs = 500;
 
 export interface PodProxyOptions {
   config: ProxyConfig;
   credentials: Credentials;
   log: Logger;
   originalDestination(socket: Socket): Address | undefined;
+  /** The bundle of tracing/export-thread.ts. */
+  traceProgram: URL;
+  /** Descriptor of the access log; stdout but in tests. */
+  accessLogFd?: number;
   /** Port that peers' HBONE listeners have; another than this proxy's own in tests only. */
   peerHbonePort?: number;
 }
@@ -42,6 +52,7 @@ export class PodProxy {
   readonly targets: TargetCache<TargetStack>;
   readonly inbound: Inbound;
   readonly logLevel: Temporary<LogLevel>;
+  readonly accessLog: Temporary<AccessLogFormat>;
   readonly #options: PodProxyOptions;
   readonly #outbound: Outbound;
   readonly #discovery: DiscoveryClient;
@@ -50,6 +61,8 @@ export class PodProxy {
   readonly #sessions: SessionConnector;
   readonly #hboneClient: HboneClient;
   readonly #timers = new TimerWheel();
+  readonly #lines: LineWriter;
+  readonly #tracer: Tracer;
   readonly #inboundConnections = new ConnectionSet();
   readonly #outboundConnections = new ConnectionSet();
   readonly #intervals: NodeJS.Timeout[] = [];
@@ -67,6 +80,19 @@ export class PodProxy {
     const identity = formatSpiffeId({ trustDomain, namespace, serviceAccount: config.serviceAccount });
     const [kind = 'pod', name = config.pod] = config.workload.split('/');
     const workload: Workload = { namespace, kind, name };
+    const own = { workload, identity };
+    this.#lines = new LineWriter(options.accessLogFd ?? 1, (lines) => {
+      this.telemetry.accessLogDropped += lines;
+    });
+    const trails = new Trails({ writer: this.#lines });
+    trails.format = config.accessLog;
+    this.accessLog = new Temporary(config.accessLog, (format) => {
+      trails.format = format;
+    });
+    this.#tracer = new Tracer({
+      ...{ trails, log, telemetry: this.telemetry, program: options.traceProgram },
+      source: { version, pod: config.pod, namespace, node: config.node, workload: config.workload },
+    });
     const control = { host: config.controlHost, credentials, trustDomain, controlIdentity, log };
     this.#identity = new IdentityClient({
       ...control,
@@ -98,7 +124,7 @@ export class PodProxy {
     this.#sessions = new SessionConnector(connectorOptions);
     const connectors = { connector: this.#connector, sessions: this.#sessions };
     this.targets = new TargetCache<TargetStack>({
-      make: (target) => new TargetStack(target, connectors, this.telemetry),
+      make: (target) => new TargetStack(target, connectors, { telemetry: this.telemetry, trails, own }),
       send: (message) => this.#discovery.send(message),
       connected: () => this.#discovery.connected,
       onFallback: (address) => {
@@ -114,6 +140,8 @@ export class PodProxy {
       opaquePorts: config.opaquePorts,
       shedding: config.loadShedding,
       telemetry: this.telemetry,
+      trails,
+      own,
       connections: this.#inboundConnections,
     });
   }
@@ -164,6 +192,11 @@ export class PodProxy {
     };
   }
 
+  /** Whether spans of requests go to a collector. */
+  get traced(): boolean {
+    return this.#tracer.active;
+  }
+
   /** For `mesh diagnostics`. */
   state(): ProxyState {
     const { config, credentials } = this.#options;
@@ -176,6 +209,7 @@ export class PodProxy {
       started: this.telemetry.started.toISOString(),
       not_ready: this.notReady() ?? null,
       log_level: this.logLevel.state,
+      access_log: this.accessLog.state,
       certificate: certificateState(credentials),
       certificate_error: this.#identity.error ?? null,
       trust_roots: trustRoots(credentials),
@@ -203,6 +237,7 @@ export class PodProxy {
     const { gracePeriodMs } = this.#options.config;
     await Promise.all([this.#inboundConnections.drain(gracePeriodMs), this.#outboundConnections.drain(gracePeriodMs)]);
     this.#report();
+    await Promise.all([this.#lines.end(lastLinesMs), this.#tracer.close()]);
     this.close();
   }
 
@@ -210,6 +245,7 @@ export class PodProxy {
     for (const timer of this.#intervals) clearInterval(timer);
     for (const server of [...this.#inboundServers, ...this.#outboundServers]) server.close();
     this.#hboneServer?.destroy();
+    void this.#tracer.close();
     this.#identity.stop();
     this.#discovery.stop();
     this.#connector.close();
@@ -262,6 +298,7 @@ export class PodProxy {
     if (message.type === 'target') this.targets.onTarget(message.target);
     else if (message.type === 'policy') this.inbound.policy = message.policy;
     else if (message.type === 'trust-bundle') credentials.setTrustBundle(message.pem);
+    else if (message.type === 'tracing') this.#tracer.configure(message.tracing);
     else if (message.type === 'telemetry-ack') this.telemetry.acknowledged(message.sequence);
     // A newer control plane may say more than this proxy knows.
     else log.debug('message of an unknown type', { type: String((message as { type?: unknown }).type) });

@@ -1,8 +1,18 @@
 /** For tests: two proxies in one process on loopback, application → outbound → HBONE → inbound → application. */
 import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import http2, { type Http2SecureServer, type ServerHttp2Stream } from 'node:http2';
 import type net from 'node:net';
-import { type Address, type Endpoint, formatAddress, type ProxyMessage, type Target } from '../protocol/discovery.ts';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type Address,
+  type ControlMessage,
+  type Endpoint,
+  formatAddress,
+  type ProxyMessage,
+  type Target,
+} from '../protocol/discovery.ts';
 import { formatSpiffeId } from '../protocol/identity.ts';
 import type { TelemetryReport } from '../protocol/telemetry.ts';
 import { makeCertificate } from '../protocol/x509.ts';
@@ -111,6 +121,8 @@ function makeProxy(
     config: parsed.config,
     credentials: certify(idOf(serviceAccount)),
     log: createLogger('warn'),
+    traceProgram: new URL('./tracing/export-thread.ts', import.meta.url),
+    accessLogFd: openSync(logOf(serviceAccount), 'w'),
     originalDestination: () => mesh.destination,
     ...(peerHbonePort ? { peerHbonePort } : {}),
   });
@@ -153,6 +165,18 @@ export async function startApps(handler: (ip: string) => net.Server): Promise<{ 
 /** An endpoint without a proxy. */
 export const unmeshed = (ip: string, port: number): Endpoint => ({ address: formatAddress(ip, port) });
 
+const logs = mkdtempSync(join(tmpdir(), 'mesh-access-log-'));
+const logOf = (serviceAccount: string) => join(logs, serviceAccount);
+
+/** The access log of the client's proxy (`cart`) or the server's (`web`), line by line. */
+export const accessLog = (serviceAccount: 'cart' | 'web'): string[] =>
+  readFileSync(logOf(serviceAccount), 'utf8').split('\n').slice(0, -1);
+
+/** Says something as the control plane, to both proxies. */
+export function tell(message: ControlMessage): void {
+  for (const stream of streams) stream.write(`${JSON.stringify(message)}\n`);
+}
+
 /** `settings`: of the server's proxy. */
 export async function startMesh(settings: Record<string, string> = {}): Promise<void> {
   await startControl();
@@ -167,4 +191,5 @@ export function stopMesh(): void {
   mesh.client.close();
   mesh.server.close();
   stopControl();
+  rmSync(logs, { recursive: true, force: true });
 }

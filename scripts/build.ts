@@ -23,6 +23,7 @@ const common = {
 
 /** Name in dist/ → the file it starts from. */
 const entries: Record<string, string> = {
+  'proxy-tracing': 'proxy/tracing/export-thread.ts',
   init: 'proxy/init.ts',
   validate: 'proxy/validate.ts',
   cni: 'cni/main.ts',

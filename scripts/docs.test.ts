@@ -51,6 +51,10 @@ test.each([
   [{ MESH_CONTROL_LOG_LEVEL: 'loud', MESH_CONTROL_ISSUER_LIFETIME: '1s' }, ['"loud" is not', '"1s" is not a duration']],
   [{ MESH_CONTROL_LOGLEVEL: 'info' }, ['MESH_CONTROL_LOGLEVEL: there is no such setting']],
   [{ MESH_CONTROL_TRUST_DOMAIN: 'A B' }, ['"A B" is not a trust domain']],
+  [
+    { MESH_CONTROL_OTLP_ENDPOINT: 'collector:4318', MESH_CONTROL_TRACE_RATIO: '1.5' },
+    ['"collector:4318" is not an address', '"1.5" is not a number from 0 to 1'],
+  ],
 ])('a control plane started with %j names everything wrong', (env, wanted) => {
   for (const text of wanted) expect(() => readConfig(env)).toThrow(text);
 });

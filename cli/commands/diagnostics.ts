@@ -35,6 +35,12 @@ export function register(program: Command, context: Context): void {
     description: 'Change the log level of the proxies of a pod or workload for a time',
     examples: ['mesh diagnostics log-level deploy/web debug', 'mesh diagnostics log-level web-0 warn --for 1h'],
   });
+  registerSetting(diagnostics, context, {
+    name: 'access-log',
+    values: ['json', 'common', 'off'],
+    description: 'Log every request of a pod or workload for a time: mesh logs POD -c mesh-proxy shows the lines',
+    examples: ['mesh diagnostics access-log deploy/web json', 'mesh diagnostics access-log web-0 common --for 1h'],
+  });
 }
 
 async function show(target: string, output: 'table' | 'json' | 'yaml', context: Context): Promise<void> {

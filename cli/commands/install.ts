@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { KubeClient } from '../../kube/client.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { cniName, controlName, controlNamespace, defaultTrustDomain, imageRepository } from '../../protocol/names.ts';
+import { defaultTraceRatio, isOtlpEndpoint, isTraceRatio } from '../../protocol/tracing.ts';
 import { version } from '../../protocol/version.ts';
 import type { CniOptions } from '../../templates/index.ts';
 import type { Context } from '../context.ts';
@@ -23,6 +24,8 @@ interface Flags {
   cni?: boolean;
   cniBinDir?: string;
   cniConfDir?: string;
+  otlpEndpoint?: string;
+  traceRatio?: string;
   controlEnv?: Record<string, string>;
 }
 
@@ -42,6 +45,11 @@ export function register(program: Command, context: Context): void {
     .option('--image <reference>', `image of the mesh (default: ${imageRepository}:${version})`)
     .option('--registry <address>', 'registry and folder the image is pulled from, for example ghcr.io/acme')
     .option('--image-pull-secret <name>', `secret in ${controlNamespace} to pull the image with (repeatable)`, list)
+    .option(
+      '--otlp-endpoint <url>',
+      'collector that proxies send traces to (OTLP over HTTP), for example http://otel:4318',
+    )
+    .option('--trace-ratio <share>', `share of new traces that is sampled, 0 to 1 (default: ${defaultTraceRatio})`)
     .option('--control-env <KEY=VALUE>', 'environment of the control plane (debugging; repeatable)', collect)
     .addHelpText(
       'after',
@@ -77,6 +85,27 @@ async function cniOf({ cni, cniBinDir, cniConfDir }: Flags): Promise<CniOptions 
   return options;
 }
 
+/** Tracing, as the environment of the control plane. */
+function tracingOf({ otlpEndpoint, traceRatio }: Flags): Record<string, string> {
+  if (otlpEndpoint === undefined) {
+    if (traceRatio === undefined) return {};
+    throw new UsageError('--trace-ratio is for traces that are sent somewhere', 'Pass --otlp-endpoint too.');
+  }
+  if (!isOtlpEndpoint(otlpEndpoint)) {
+    throw new UsageError(
+      `--otlp-endpoint "${otlpEndpoint}" is not an http or https address without credentials`,
+      'Use for example http://collector.observability:4318.',
+    );
+  }
+  if (traceRatio !== undefined && !isTraceRatio(traceRatio)) {
+    throw new UsageError(`--trace-ratio "${traceRatio}" is not a number from 0 to 1`, 'Use for example 0.1.');
+  }
+  return {
+    MESH_CONTROL_OTLP_ENDPOINT: otlpEndpoint,
+    ...(traceRatio === undefined ? {} : { MESH_CONTROL_TRACE_RATIO: traceRatio }),
+  };
+}
+
 function collect(value: string, all: Record<string, string> = {}): Record<string, string> {
   const at = value.indexOf('=');
   if (at < 1) throw new UsageError(`--control-env "${value}" is not KEY=VALUE`, 'Use for example LOG_LEVEL=debug.');
@@ -87,7 +116,8 @@ async function install(flags: Flags, context: Context): Promise<void> {
   const { io, globals } = context;
   const wait = parseDuration('--wait', flags.wait);
   const { renderInstall } = await import('../../templates/index.ts');
-  const { trustDomain, controlEnv = {}, imagePullSecret: imagePullSecrets = [], ha = false } = flags;
+  const { trustDomain, imagePullSecret: imagePullSecrets = [], ha = false } = flags;
+  const controlEnv = { ...flags.controlEnv, ...tracingOf(flags) };
   const namespace = controlNamespace;
   const image = imageOf(flags);
   const cni = await cniOf(flags);

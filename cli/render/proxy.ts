@@ -1,5 +1,5 @@
 /** The screen of `mesh diagnostics proxy`. */
-import type { EndpointState, ProxyState, TargetState } from '../../protocol/diagnostics.ts';
+import type { EndpointState, ProxyState, SettingState, TargetState } from '../../protocol/diagnostics.ts';
 import { counted } from '../counted.ts';
 import { renderTable } from './table.ts';
 
@@ -27,12 +27,14 @@ export function renderProxy(state: ProxyState): string {
 }
 
 function about(state: ProxyState): string {
-  const { value, until } = state.log_level;
+  const setting = ({ value, until }: SettingState): string =>
+    until === null ? value : `${value} for ${apart(state.time, until)} more`;
   return section(`pod/${state.pod} in namespace ${state.namespace}`, [
     field('workload', state.workload),
     field('proxy', `${state.version}, up for ${apart(state.started, state.time)}`),
     field('ready', state.not_ready === null ? 'yes' : `no: ${state.not_ready}`),
-    field('log level', until === null ? value : `${value} for ${apart(state.time, until)} more`),
+    field('log level', setting(state.log_level)),
+    field('access log', setting(state.access_log)),
     field('memory', `${megabytes(state.memory.rss_bytes)} (heap ${megabytes(state.memory.heap_used_bytes)})`),
   ]);
 }

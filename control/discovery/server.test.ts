@@ -4,6 +4,7 @@ import { afterEach, expect, test } from 'vitest';
 import { resources } from '../../kube/resources.ts';
 import type { ControlMessage, ProxyMessage } from '../../protocol/discovery.ts';
 import type { TelemetryReport } from '../../protocol/telemetry.ts';
+import { version } from '../../protocol/version.ts';
 import { Cluster } from '../cluster/index.ts';
 import { FakeKube } from '../fake-kube.ts';
 import type { Authority } from '../identity/authority.ts';
@@ -42,6 +43,7 @@ async function start(more: { pingEveryMs?: number; trustBundle?: () => string } 
     own: makeOwnCertificate(authority, config),
     trustDomain: 'cluster.local',
     replica: 'mesh-control-1',
+    tracing: { endpoint: 'http://collector:4318', ratio: 0.1 },
     trustBundle: () => trust.pem,
     subscriptions,
     serviceAccountOf: (namespace, name) => cluster.pods.get(namespace, name)?.spec.serviceAccountName,
@@ -93,6 +95,10 @@ test('a subscription is answered, and a change pushed within a second', async ()
   proxy.send(subscription);
   await until(() => proxy.all('target').length === 1, 'the first state');
   expect(proxy.all('target')[0]!.target.endpoints).toHaveLength(2);
+  expect(proxy.all('hello')).toEqual([{ type: 'hello', pod: 'mesh-control-1', version }]);
+  expect(proxy.all('tracing')).toEqual([
+    { type: 'tracing', tracing: { endpoint: 'http://collector:4318', ratio: 0.1 } },
+  ]);
   expect(discovery.proxies).toMatchObject([{ pod: 'web-a', identity: { serviceAccount: 'web' } }]);
   const changed = Date.now();
   kube.put(resources.endpointSlices, slice([['10.244.0.2']]));

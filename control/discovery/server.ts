@@ -11,6 +11,7 @@ import {
 } from '../../protocol/discovery.ts';
 import { type Identity, parseSpiffeId } from '../../protocol/identity.ts';
 import type { TelemetryReport } from '../../protocol/telemetry.ts';
+import type { TracingSettings } from '../../protocol/tracing.ts';
 import { version } from '../../protocol/version.ts';
 import type { OwnCertificate } from '../identity/own-certificate.ts';
 import type { Log } from '../log.ts';
@@ -42,6 +43,7 @@ export interface DiscoveryOptions {
   /** Pod of this replica. */
   replica: string;
   trustBundle: () => string;
+  tracing: TracingSettings | null;
   subscriptions: Subscriptions;
   /** Service account of a pod; undefined where the pod is not known (yet). */
   serviceAccountOf: (namespace: string, pod: string) => string | undefined;
@@ -175,6 +177,7 @@ class Connection {
     stream.on('data', (text: string) => this.#onData(text));
     stream.on('end', () => stream.end());
     this.#send({ type: 'hello', pod: options.replica, version });
+    this.#send({ type: 'tracing', tracing: options.tracing });
     this.sendTrust();
   }
 

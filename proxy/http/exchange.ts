@@ -4,6 +4,7 @@ import type { CarrierCallback } from '../carrier.ts';
 import type { ProxyError, Retry } from '../error.ts';
 import type { SessionUser } from '../http2/session-pool.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
+import type { Trail } from '../trails/trail.ts';
 import { isGrpcFailure } from './grpc.ts';
 import { HeadEdit } from './head-edit.ts';
 import type { Fields, RequestFields } from './head-fields.ts';
@@ -39,6 +40,8 @@ export interface Exchange {
   grpcStatus: number;
   /** Why it failed; undefined for a complete response, whatever its status. */
   error: ProxyError | undefined;
+  /** What the access log and its trace keep of it; undefined while neither is on. */
+  trail: Trail | undefined;
   /** Free for the target to keep its own state of the exchange, e.g. what it has counted as pending. */
   state: unknown;
 }
@@ -60,6 +63,7 @@ export function newExchange(request: RequestFields): Exchange {
     grpc: false,
     grpcStatus: -1,
     error: undefined,
+    trail: undefined,
     state: undefined,
   };
 }
@@ -80,6 +84,7 @@ export function beginExchange(exchange: Exchange, method: string): void {
   exchange.grpc = false;
   exchange.grpcStatus = -1;
   exchange.error = undefined;
+  exchange.trail = undefined;
 }
 
 /** To put lines into the request's head or take some out: before `acquire` calls back, for that try and later ones. */
@@ -138,6 +143,8 @@ export interface Http2Target {
 }
 
 export interface HttpObserver {
+  /** A request is there, and `acquire` has not been asked: the time to edit it for all tries. */
+  requestBegin?(exchange: Exchange): void;
   /** A try is over: the endpoint answered (its final head is read) or failed. At most once per try. */
   attemptEnd(exchange: Exchange, error: ProxyError | undefined): void;
   /** The exchange is over, whatever became of it. Called exactly once per request that was parsed. */

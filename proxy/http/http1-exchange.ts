@@ -82,6 +82,7 @@ export class Http1Exchange implements CarrierHandler {
     this.#requestFields.hold(bytes, headEnd);
     this.#replay.begin();
     this.send(bytes);
+    this.#options.observer.requestBegin?.(this.record);
     this.#acquire();
   }
 

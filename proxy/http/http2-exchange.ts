@@ -67,6 +67,7 @@ export class Http2Exchange implements MessageHandler, SessionUser {
 
   begin(): void {
     if (this.#requestEnded && this.#requestLeft > 0) return this.#badRequest('the request is shorter than it says');
+    this.#options.observer.requestBegin?.(this.record);
     this.#acquire();
   }
 

@@ -1,6 +1,6 @@
 /** After a 101: the bytes are the applications' own, and count for the request that asked for it. */
 import type { Duplex } from 'node:stream';
-import { type SpliceCounters, splice } from '../net/splice.ts';
+import { noBytes, splice } from '../net/splice.ts';
 import type { Exchange, HttpObserver } from './exchange.ts';
 
 /** `early`: what the client sent behind its request. */
@@ -12,7 +12,7 @@ export function switchOver(
   observer: HttpObserver,
 ): void {
   if (early) server.write(early);
-  const counters: SpliceCounters = { sentBytes: 0, receivedBytes: 0 };
+  const counters = noBytes();
   splice(client, server, counters, () => {
     exchange.sentBytes += counters.sentBytes;
     exchange.receivedBytes += counters.receivedBytes;

@@ -11,6 +11,7 @@ import {
   type Workload,
 } from '../../protocol/discovery.ts';
 import { parseSpiffeId, type SpiffeId } from '../../protocol/identity.ts';
+import type { End, Ends } from '../access-log/entry.ts';
 import { inPortRanges, type PortRange } from '../config.ts';
 import { type ConnectionSet, type Drainable, Place } from '../drain.ts';
 import type { ProxyError } from '../error.ts';
@@ -23,11 +24,12 @@ import { Http2Stream } from '../http2/stream.ts';
 import type { Logger } from '../log.ts';
 import { awaitProtocol } from '../net/detect.ts';
 import { firstSpeaker } from '../net/first-speaker.ts';
-import { type SpliceCounters, splice } from '../net/splice.ts';
+import { noBytes, splice } from '../net/splice.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
 import type { RecentErrors } from '../telemetry/recent-errors.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
+import type { Trails } from '../trails/trails.ts';
 import { dialTcp } from '../tunnel/connector.ts';
 import type { TunnelRequest } from '../tunnel/hbone-server.ts';
 import { Application, applicationTimeoutMs } from './application.ts';
@@ -49,6 +51,9 @@ export interface InboundOptions {
   /** Whether load shedding is asked for. */
   shedding: boolean;
   telemetry: Telemetry;
+  trails: Trails;
+  /** This pod. */
+  own: End;
   connections: ConnectionSet;
   timers: TimerWheel;
   log: Logger;
@@ -191,12 +196,12 @@ export class Inbound {
 
   /** What either engine needs; counts the connection until it closes, and with it `target`. */
   #engine(client: Client, place: Place, target: { close(): void }, gate: Gate): HttpOptions {
-    const { timers, log, telemetry } = this.#options;
+    const { timers, log, telemetry, trails } = this.#options;
     const { destination, identity } = client;
     const series = this.#series(client, 'http');
     series.connectionOpened();
     return {
-      observer: observe(series, gate, destination, telemetry.errors),
+      observer: observe(series, gate, this.#ends(client), { trails, errors: telemetry.errors }),
       timers,
       errorHeader: identity !== null,
       onClose: () => {
@@ -216,18 +221,21 @@ export class Inbound {
     const { connections } = this.#options;
     const { stream } = client;
     const series = this.#series(client, 'tcp');
-    const counters: SpliceCounters = silent ? { sentBytes: 0, receivedBytes: 0 } : series;
+    const counted = silent ? noBytes() : series;
+    const trail = this.#options.trails.connection('inbound', this.#ends(client), counted);
+    const counters = trail ?? counted;
     const member: Drainable = { drain: () => {}, destroy: () => stream.destroy() };
     connections.add(member);
     if (!silent) this.#spoke(client.destination, 'opaque');
     if (!silent) series.connectionOpened();
     if (read && read.length > 0) {
-      series.sentBytes += read.length;
+      counters.sentBytes += read.length;
       application.write(read);
     }
-    splice(stream, application, counters, () => {
+    splice(stream, application, counters, (cause) => {
       connections.delete(member);
       if (silent && counters.sentBytes + counters.receivedBytes === 0) return;
+      trail?.end(cause ? 'connection-lost' : null);
       if (silent) {
         series.connectionOpened();
         series.sentBytes += counters.sentBytes;
@@ -243,8 +251,14 @@ export class Inbound {
 
   #unreachable(client: Omit<Client, 'stream'> & { stream: Duplex | undefined }, error: ProxyError | undefined): void {
     this.#series(client, 'tcp').connectFailed();
+    const trail = this.#options.trails.connection('inbound', this.#ends(client), noBytes());
+    trail?.end(error?.code ?? 'internal');
     if (error) this.#options.telemetry.errors.failed('inbound', client.destination, error);
     this.#options.log.warn('the application does not answer', { destination: client.destination, why: error?.message });
+  }
+
+  #ends({ workload, identity, destination }: Omit<Client, 'stream'>): Ends {
+    return { client: { workload, identity }, server: this.#options.own, service: null, endpoint: destination };
   }
 
   #series(client: Pick<Client, 'identity' | 'workload'>, protocol: 'http' | 'tcp'): Series {
@@ -260,13 +274,22 @@ export class Inbound {
   }
 }
 
-function observe(series: Series, gate: Gate, destination: Address, errors: RecentErrors): HttpObserver {
+function observe(
+  series: Series,
+  gate: Gate,
+  ends: Ends,
+  { trails, errors }: { trails: Trails; errors: RecentErrors },
+): HttpObserver {
   return {
+    requestBegin(exchange) {
+      if (trails.active) trails.begin(exchange);
+    },
     attemptEnd: (exchange, error) => gate.attemptEnd(exchange, error),
     requestEnd: (exchange) => {
       gate.requestEnd(exchange);
       series.exchange(exchange, isFailure(exchange), latencyOf(exchange));
-      if (exchange.error) errors.failed('inbound', destination, exchange.error);
+      if (exchange.error) errors.failed('inbound', ends.endpoint ?? '', exchange.error);
+      if (exchange.trail) trails.end(exchange, exchange.trail, 'inbound', ends);
     },
   };
 }

@@ -10,6 +10,8 @@ export interface SpliceCounters {
   receivedBytes: number;
 }
 
+export const noBytes = (): SpliceCounters => ({ sentBytes: 0, receivedBytes: 0 });
+
 /**
  * Half-closes pass through; an error or an early close of one side resets the other. At most one chunk beyond the
  * writable's high-water mark is held per direction. `done` is called once, with the error if there was one.

@@ -5,13 +5,14 @@ import { type Address, parseAddress } from '../../protocol/discovery.ts';
 import type { Carrier } from '../carrier.ts';
 import type { TargetCache } from '../discovery/target-cache.ts';
 import { type ConnectionSet, type Drainable, Place } from '../drain.ts';
+import type { ProxyError } from '../error.ts';
 import type { HttpOptions } from '../http/exchange.ts';
 import { Http1Connection } from '../http/http1-connection.ts';
 import { Http2Connection } from '../http/http2-connection.ts';
 import type { Logger } from '../log.ts';
 import { awaitProtocol } from '../net/detect.ts';
 import { firstSpeaker } from '../net/first-speaker.ts';
-import { splice } from '../net/splice.ts';
+import { noBytes, splice } from '../net/splice.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { TargetStack } from './target-stack.ts';
@@ -22,6 +23,15 @@ const graceMs = 30;
 const lineMs = 1_000;
 /** For the first bytes where HTTP/2 is declared. */
 const prefaceMs = 60_000;
+
+/** A connection to an endpoint, made for one of the application's. */
+interface Link {
+  stack: TargetStack;
+  carrier: Carrier;
+  series: Series;
+  /** To be called when it is over. */
+  done: () => void;
+}
 
 export interface OutboundOptions {
   targets: TargetCache<TargetStack>;
@@ -110,7 +120,7 @@ export class Outbound {
         carrier.destroy();
         return;
       }
-      this.#splice(socket, carrier.detach(), read, series, done);
+      this.#splice(socket, carrier.detach(), read, { stack, carrier, series, done });
     });
   }
 
@@ -124,27 +134,22 @@ export class Outbound {
         return;
       }
       const server = carrier.detach();
+      const link: Link = { stack, carrier, series, done };
       firstSpeaker(socket, server, (speaker) => {
         if (speaker === 'server' || speaker === 'ended') {
           if (speaker === 'server') stack.serverFirst = true;
-          return this.#splice(socket, server, undefined, series, done);
+          return this.#splice(socket, server, undefined, link);
         }
-        this.#decide(socket, server, carrier, stack, series, done);
+        this.#decide(socket, server, link);
       });
     });
   }
 
-  #decide(
-    socket: Socket,
-    server: Duplex,
-    carrier: Carrier,
-    stack: TargetStack,
-    series: Series,
-    done: () => void,
-  ): void {
+  #decide(socket: Socket, server: Duplex, link: Link): void {
+    const { stack, carrier, done } = link;
     server.on('error', () => carrier.destroy()); // while the client's first line is read
     awaitProtocol(socket, lineMs, (outcome, read) => {
-      if (outcome !== 'http1' && outcome !== 'http2') return this.#splice(socket, server, read, series, done);
+      if (outcome !== 'http1' && outcome !== 'http2') return this.#splice(socket, server, read, link);
       done();
       carrier.destroy();
       if (outcome === 'http1') this.#http1(socket, read, stack);
@@ -153,16 +158,19 @@ export class Outbound {
     socket.resume();
   }
 
-  #splice(socket: Socket, server: Duplex, read: Buffer | undefined, series: Series, done: () => void): void {
+  #splice(socket: Socket, server: Duplex, read: Buffer | undefined, { stack, carrier, series, done }: Link): void {
     const { connections } = this.#options;
+    const trail = stack.follow(carrier.endpoint, series);
+    const counters = trail ?? series;
     const member: Drainable = { drain: () => {}, destroy: () => socket.destroy() };
     connections.add(member);
     series.connectionOpened();
     if (read && read.length > 0) {
-      series.sentBytes += read.length;
+      counters.sentBytes += read.length;
       server.write(read);
     }
-    splice(socket, server, series, () => {
+    splice(socket, server, counters, (cause) => {
+      trail?.end(cause ? 'connection-lost' : null);
       series.connectionClosed();
       connections.delete(member);
       done();
@@ -173,8 +181,9 @@ export class Outbound {
     }
   }
 
-  #unreachable(socket: Socket, stack: TargetStack, error: Error | undefined): void {
+  #unreachable(socket: Socket, stack: TargetStack, error: ProxyError | undefined): void {
     const { address } = stack.target;
+    stack.follow(undefined, noBytes())?.end(error?.code ?? 'internal');
     this.#options.log.warn('outbound connection failed', { target: address, why: error?.message });
     // A reset, as the client would have got without the mesh: an orderly end could pass for an empty answer.
     socket.resetAndDestroy();

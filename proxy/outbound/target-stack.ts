@@ -3,6 +3,7 @@
  * destination, used by every connection and request to it.
  */
 import type { Endpoint, Protocol, Target } from '../../protocol/discovery.ts';
+import type { End, Ends } from '../access-log/entry.ts';
 import { Balancer } from '../balance/balancer.ts';
 import type { EndpointState } from '../balance/endpoint-state.ts';
 import type { CarrierCallback, Connector } from '../carrier.ts';
@@ -19,8 +20,11 @@ import {
 import { overloaded } from '../http/failures.ts';
 import type { SessionUser } from '../http2/session-pool.ts';
 import { TokenBucket } from '../http2/token-bucket.ts';
+import type { SpliceCounters } from '../net/splice.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
+import type { ConnectionTrail } from '../trails/connection-trail.ts';
+import type { Trails } from '../trails/trails.ts';
 import type { SessionConnector } from '../tunnel/session-connector.ts';
 
 const maxConnectAttempts = 3;
@@ -67,6 +71,14 @@ export interface Connectors {
   sessions: SessionConnector;
 }
 
+/** Who hears of requests and connections, and whose they are. */
+export interface Told {
+  telemetry: Telemetry;
+  trails: Trails;
+  /** The pod's own end of them. */
+  own: End;
+}
+
 export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpObserver {
   /** Connections of the application to this target now. */
   connections = 0;
@@ -78,16 +90,20 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
   readonly #connector: Connector;
   readonly #sessions: SessionConnector;
   readonly #telemetry: Telemetry;
+  readonly #trails: Trails;
+  readonly #own: End;
   readonly #balancer: Balancer<EndpointSeries>;
   readonly #secondTries = new TokenBucket(secondTries.rate, secondTries.burst);
   /** Where no endpoint can be named. */
   #nowhere: EndpointSeries;
 
-  constructor(target: Target, connectors: Connectors, telemetry: Telemetry) {
+  constructor(target: Target, connectors: Connectors, told: Told) {
     this.#target = target;
     this.#connector = connectors.connector;
     this.#sessions = connectors.sessions;
-    this.#telemetry = telemetry;
+    this.#telemetry = told.telemetry;
+    this.#trails = told.trails;
+    this.#own = told.own;
     this.#nowhere = this.#series(undefined);
     this.#balancer = new Balancer({ attach: (endpoint) => this.#series(endpoint) });
     this.#balancer.update(this.#endpoints());
@@ -160,6 +176,10 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     return state.endpoint;
   }
 
+  requestBegin(exchange: Exchange): void {
+    if (this.#trails.active) this.#trails.begin(exchange);
+  }
+
   attemptEnd(exchange: Exchange, error: ProxyError | undefined): void {
     if (error) this.#failed(exchange.endpoint, error);
     const state = exchange.state as State | undefined;
@@ -194,6 +214,7 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     exchange.state = undefined;
     const series = (state ?? this.#stateOf(exchange.endpoint))?.data.http ?? this.#nowhere.http;
     series.exchange(exchange, isFailure(exchange), latencyOf(exchange));
+    if (exchange.trail) this.#trails.end(exchange, exchange.trail, 'outbound', this.#ends(exchange.endpoint));
     if (exchange.attempts > 1) series.retries += exchange.attempts - 1;
   }
 
@@ -230,7 +251,22 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     });
   }
 
+  /** Follows a connection for the access log; undefined while that is off. */
+  follow(endpoint: Endpoint | undefined, series: SpliceCounters): ConnectionTrail | undefined {
+    return this.#trails.connection('outbound', this.#ends(endpoint), series);
+  }
+
   // === Names ===
+
+  #ends(endpoint: Endpoint | undefined): Ends {
+    const { service } = this.#target;
+    return {
+      client: this.#own,
+      server: { workload: endpoint?.workload ?? null, identity: endpoint?.identity ?? null },
+      service: service ? `${service.namespace}/${service.name}` : null,
+      endpoint: endpoint?.address ?? null,
+    };
+  }
 
   #endpoints(): readonly Endpoint[] {
     return this.#target.kind === 'unknown' ? [{ address: this.#target.address }] : this.#target.endpoints;

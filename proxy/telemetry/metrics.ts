@@ -72,6 +72,13 @@ export function createMetrics(telemetry: Telemetry, credentials: Credentials, ga
   counter('mesh_discovery_fallback_total', 'Connections made without word of the control plane.', [], (add) =>
     add({}, telemetry.discoveryFallbacks),
   );
+  counter('mesh_access_log_dropped_total', 'Lines of the access log that nobody read in time.', [], (add) =>
+    add({}, telemetry.accessLogDropped),
+  );
+  counter('mesh_trace_spans_total', 'Spans by what became of them.', ['result'], (add) => {
+    add({ result: 'sent' }, telemetry.spansSent);
+    add({ result: 'dropped' }, telemetry.spansDropped);
+  });
   counter('mesh_inbound_shed_total', 'Requests turned away, since the application is overloaded.', ['port'], (add) => {
     for (const { port, shedder, refused } of gates) add({ port: String(port) }, (shedder?.shed ?? 0) + refused);
   });

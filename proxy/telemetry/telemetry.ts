@@ -37,6 +37,10 @@ export class Telemetry {
   discoveryFallbacks = 0;
   /** Refused TLS peers by reason: clients (inbound) and servers (outbound). */
   readonly tlsRefused = { inbound: new Map<string, number>(), outbound: new Map<string, number>() };
+  /** Lines of the access log that could not be written, and spans that could not be sent. */
+  accessLogDropped = 0;
+  spansSent = 0;
+  spansDropped = 0;
   readonly errors: RecentErrors;
 
   /** `now`: epoch milliseconds. */
