@@ -169,7 +169,7 @@ describe('what gets no proxy', () => {
     [
       'a setting that a Service has not',
       'kind: Service\nmetadata: {name: web, annotations: {config.mesh.dev/proxy-log-level: debug}}\n',
-      'has no effect on a service; only opaque-ports has',
+      'has no effect on a service; only opaque-ports, timeout-request,',
     ],
   ])('%s: one line, exit 1, nothing on stdout', async (_what, source, reason) => {
     const { code, out, err } = await mesh(['inject', '-'], `${pod('other')}---\n${source}`);

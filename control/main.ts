@@ -24,6 +24,7 @@ import { UnmeshedReporter, unmeshedPods } from './inject/unmeshed.ts';
 import { keepCaBundle, Webhook } from './inject/webhook.ts';
 import { createLog } from './log.ts';
 import { controlMetrics } from './metrics.ts';
+import { AnnotationReporter } from './policy/annotations.ts';
 import { podPolicy } from './policy/inbound.ts';
 import { followPolicies } from './policy/refresh.ts';
 import { Collector, type Reporter } from './telemetry/collector.ts';
@@ -163,6 +164,7 @@ async function main(): Promise<void> {
 
   const unmeshed = new UnmeshedReporter(kube, cluster, log);
   tellOfLonePods(kube, cluster, log);
+  const annotations = new AnnotationReporter(kube, cluster, log);
   const stopFollowing = followPolicies(cluster, (namespace, pod) => discovery.refreshPolicies(namespace, pod));
 
   /** One part of the upkeep; that it fails keeps no other part from its turn. */
@@ -182,6 +184,7 @@ async function main(): Promise<void> {
       if (await keepCaBundle(kube, authority.trustBundle)) waiting.delete('webhook');
     });
     await attempt('unmeshed pods', () => unmeshed.report());
+    await attempt('annotations of services', () => annotations.report());
   };
   /** A slow API server must not have rounds run side by side. */
   let current: Promise<void> | undefined;

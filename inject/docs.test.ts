@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { policyAnnotations, readTrafficPolicy } from '../protocol/traffic-policy.ts';
 import { injectCodes } from './codes.ts';
 import { initStep, meshContainers, meshVolumes } from './containers.ts';
 import { settings } from './settings.ts';
@@ -17,6 +18,14 @@ test('the document lists exactly the settings there are', () => {
       `| \`config.mesh.dev/${name}\` | ${description} | ${allowed} | \`${example}\` |`,
   );
   expect(rows('Settings')).toEqual(expected);
+});
+
+test('docs/resilience.md lists exactly the annotations of a policy, with examples that hold', () => {
+  const lines =
+    readFileSync(new URL('../docs/resilience.md', import.meta.url), 'utf8').match(/^\| `config\..*$/gm) ?? [];
+  const listed = lines.map((line) => /^\| `(\S+)` \|.* \| `(\S+)` \|$/.exec(line)!.slice(1) as [string, string]);
+  expect(listed.map(([name]) => name)).toEqual(policyAnnotations.map((name) => `config.mesh.dev/${name}`));
+  expect(readTrafficPolicy(Object.fromEntries(listed)).problems).toEqual([]);
 });
 
 test('the document lists exactly the codes there are', () => {

@@ -9,6 +9,7 @@ import {
   redirectAnnotation,
   workloadAnnotation,
 } from '../protocol/names.ts';
+import { policyAnnotations, readTrafficPolicy } from '../protocol/traffic-policy.ts';
 
 export interface Setting {
   description: string;
@@ -91,8 +92,9 @@ export const settings = {
 
 export type SettingName = keyof typeof settings;
 
-/** What may stand on a Service. */
+/** What may stand on a Service, besides the traffic policy of its clients' proxies. */
 const serviceSettings: readonly string[] = ['opaque-ports'];
+const servicePolicy: readonly string[] = policyAnnotations;
 /** Written by `mesh inject` alone. */
 const ownAnnotations: readonly string[] = [
   proxyVersionAnnotation,
@@ -108,7 +110,7 @@ type Annotations = Record<string, unknown>;
 function problemOf(key: string, value: unknown, place: 'pod' | 'service'): string | undefined {
   const config = key.startsWith(configPrefix);
   if (!config && !key.startsWith(meshPrefix)) return undefined;
-  const names: string[] = place === 'service' ? [...serviceSettings] : Object.keys(settings);
+  const names = place === 'service' ? [...serviceSettings, ...servicePolicy] : Object.keys(settings);
   if (!config && key !== injectAnnotation)
     return ownAnnotations.includes(key)
       ? undefined
@@ -117,17 +119,25 @@ function problemOf(key: string, value: unknown, place: 'pod' | 'service'): strin
   if (!config)
     return value === 'enabled' || value === 'disabled' ? undefined : `${key}: "${value}" is not enabled or disabled`;
   const name = key.slice(configPrefix.length);
-  if (!names.includes(name))
+  if (!names.includes(name)) {
+    if (servicePolicy.includes(name)) return `${key} has an effect on a Service only`;
     return Object.hasOwn(settings, name)
-      ? `${key} has no effect on a service; only ${names.join(', ')} has`
+      ? `${key} has no effect on a service; only ${names.join(', ')} have`
       : `${key} is no setting; those are ${names.join(', ')}`;
+  }
+  // Those of a policy are judged together.
+  if (servicePolicy.includes(name)) return undefined;
   const { valid, allowed, example } = settings[name as SettingName];
   return valid(value) ? undefined : `${key}: "${value}" is not ${allowed}, such as ${example}`;
 }
 
 /** Everything wrong with the mesh's annotations of one object. */
 export function annotationProblems(annotations: Annotations | null | undefined, place: 'pod' | 'service'): string[] {
-  return Object.entries(annotations ?? {}).flatMap(([key, value]) => problemOf(key, value, place) ?? []);
+  const all = Object.entries(annotations ?? {});
+  const problems = all.flatMap(([key, value]) => problemOf(key, value, place) ?? []);
+  if (place === 'pod') return problems;
+  const texts = Object.fromEntries(all.filter((one): one is [string, string] => typeof one[1] === 'string'));
+  return [...problems, ...readTrafficPolicy(texts).problems.map((one) => `${one.annotation}: ${one.message}`)];
 }
 
 /** Settings in force: the namespace's, then the pod's; what is wrong is left out and said in `problems`. */

@@ -7,6 +7,7 @@
 import type { SpiffeId } from './identity.ts';
 import type { TelemetryReport } from './telemetry.ts';
 import type { TracingSettings } from './tracing.ts';
+import type { TrafficPolicy } from './traffic-policy.ts';
 
 /** An IP address and a port as one text: `10.0.0.1:80` or `[fd00::1]:80`. */
 export type Address = string & { readonly brand: 'Address' };
@@ -54,6 +55,8 @@ export interface Target {
   service?: { namespace: string; name: string; port: number };
   /** Ready endpoints; exactly one for `pod`, none for `unknown`. */
   endpoints: Endpoint[];
+  /** What the service asks of its clients' proxies, where it does. */
+  policy?: TrafficPolicy;
 }
 
 /** Inbound settings of this pod. */

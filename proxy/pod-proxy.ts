@@ -18,6 +18,7 @@ import { listenBoth, portOf } from './net/listener.ts';
 import { TimerWheel } from './net/timer-wheel.ts';
 import { Outbound } from './outbound/outbound.ts';
 import { TargetStack } from './outbound/target-stack.ts';
+import { CallChain } from './resilience/call-chain.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import { Temporary } from './temporary.ts';
 import type { Credentials } from './tls/credentials.ts';
@@ -122,9 +123,10 @@ export class PodProxy {
     const connectorOptions = { hbone: this.#hboneClient, timers: this.#timers, connectTimeoutMs };
     this.#connector = new PoolingConnector(connectorOptions);
     this.#sessions = new SessionConnector(connectorOptions);
+    const chain = new CallChain();
     const connectors = { connector: this.#connector, sessions: this.#sessions };
     this.targets = new TargetCache<TargetStack>({
-      make: (target) => new TargetStack(target, connectors, { telemetry: this.telemetry, trails, own }),
+      make: (target) => new TargetStack(target, connectors, { telemetry: this.telemetry, trails, own, chain }),
       send: (message) => this.#discovery.send(message),
       connected: () => this.#discovery.connected,
       onFallback: (address) => {
@@ -142,6 +144,7 @@ export class PodProxy {
       telemetry: this.telemetry,
       trails,
       own,
+      chain,
       connections: this.#inboundConnections,
     });
   }

@@ -37,7 +37,7 @@ export async function openDoor(serverPort: number): Promise<Door> {
     connections.push(
       new Http2Connection(socket, undefined, {
         target: { acquireSession: (_, user) => pool.acquire(user) },
-        observer: { attemptEnd() {}, requestEnd() {} },
+        observer: { requestBegin() {}, attemptEnd() {}, requestEnd() {} },
         timers,
         errorHeader: true,
         toProxy: false,

@@ -15,6 +15,7 @@ import {
 } from '../protocol/discovery.ts';
 import { formatSpiffeId } from '../protocol/identity.ts';
 import type { TelemetryReport } from '../protocol/telemetry.ts';
+import type { TrafficPolicy } from '../protocol/traffic-policy.ts';
 import { makeCertificate } from '../protocol/x509.ts';
 import { parseConfig } from './config.ts';
 import { createLogger } from './log.ts';
@@ -130,7 +131,7 @@ function makeProxy(
 
 export const ips = ['127.0.1.1', '127.0.1.2', '127.0.1.3'];
 
-export function publish(address: Address, endpoints: Endpoint[]): void {
+export function publish(address: Address, endpoints: Endpoint[], policy?: TrafficPolicy): void {
   const target: Target = {
     address,
     kind: 'service',
@@ -138,6 +139,7 @@ export function publish(address: Address, endpoints: Endpoint[]): void {
     protocol: 'detect',
     service: { namespace: 'shop', name: 'web', port: 80 },
     endpoints,
+    ...(policy ? { policy } : {}),
   };
   targets.set(address, target);
 }

@@ -1,5 +1,5 @@
 /** Category `mesh-data-plane`: the proxies are ready, connected, certified and current, and no pod lacks one. */
-import { settings } from '../../inject/settings.ts';
+import { annotationProblems, settings } from '../../inject/settings.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { ProxyInfo } from '../../protocol/api.ts';
@@ -119,8 +119,8 @@ export const meshDataPlane: Category = {
     },
     {
       id: 'annotations-valid',
-      description: 'annotations of the mesh on namespaces, workloads and pods are valid',
-      fix: 'Correct the annotation; docs/injection.md lists them. Injection is asked for on the pod template.',
+      description: 'annotations of the mesh on namespaces, workloads, pods and services are valid',
+      fix: 'Correct the annotation; docs/injection.md lists them, docs/resilience.md those of services. Injection is asked for on the pod template.',
       run: async (context) => {
         const kube = await context.kube();
         const scope = context.namespace === undefined ? {} : { namespace: context.namespace };
@@ -138,7 +138,10 @@ export const meshDataPlane: Category = {
         const wrong = [...spaces, ...workloads.map(template), ...(await context.meshedPods())].flatMap((object) =>
           annotationTrouble(object.metadata.annotations).map((what) => `${title(object)}: ${what}`),
         );
-        const all = [...new Set([...misplaced, ...wrong])];
+        const services = (await kube.list(resources.services, scope)).flatMap((one) =>
+          annotationProblems(one.metadata.annotations, 'service').map((what) => `${title(one)}: ${what}`),
+        );
+        const all = [...new Set([...misplaced, ...wrong, ...services])];
         if (all.length > 0) throw new CheckWarning(listed(counted(all.length, 'is not', 'are not'), all));
         return undefined;
       },

@@ -166,3 +166,15 @@ test('subscribers hear of a change once, and of nothing else', async () => {
   expect([ofService.length, subscriptions.size]).toEqual([2, 1]);
   subscriptions.stop();
 });
+
+test("a service's annotations come with it as a policy; what is malformed is left out", () => {
+  const { kube, find } = shop();
+  const changed = service('10.96.0.7');
+  changed.metadata.annotations = {
+    'config.mesh.dev/timeout-request': '2s',
+    'config.mesh.dev/retry': 'sometimes',
+    'config.mesh.dev/failure-accrual': 'consecutive',
+  };
+  kube.put(resources.services, changed);
+  expect(find('10.96.0.7:80').policy).toEqual({ timeouts: { request: 2_000 }, failureAccrual: 'consecutive' });
+});

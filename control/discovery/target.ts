@@ -10,6 +10,7 @@ import {
 } from '../../protocol/discovery.ts';
 import { formatSpiffeId } from '../../protocol/identity.ts';
 import { configPrefix, proxyContainer } from '../../protocol/names.ts';
+import { readTrafficPolicy } from '../../protocol/traffic-policy.ts';
 import { type Cluster, isMeshed, workloadOf } from '../cluster/index.ts';
 
 /** A target without its version, and the service it depends on. */
@@ -150,6 +151,8 @@ export function findTarget(cluster: Cluster, address: Address, trustDomain: stri
     const unique = [...new Map(endpoints.map((endpoint) => [endpoint.address, endpoint])).values()].sort((a, b) =>
       a.address < b.address ? -1 : 1,
     );
+    // What is wrong with it is told on the service itself (control/policy/annotations.ts).
+    const { policy } = readTrafficPolicy(service.metadata.annotations);
     return {
       service: `${namespace}/${name}`,
       target: {
@@ -158,6 +161,7 @@ export function findTarget(cluster: Cluster, address: Address, trustDomain: stri
         protocol: opaque ? 'opaque' : declared(servicePort.appProtocol),
         service: { namespace, name, port },
         endpoints: unique,
+        ...(policy ? { policy } : {}),
       },
     };
   }

@@ -1,4 +1,4 @@
-/** Events in which users find what became of their pods. */
+/** Events in which users find what became of their pods and annotations. */
 import { type KubeClient, KubeError } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject, ObjectMeta } from '../../kube/types.ts';
@@ -15,7 +15,7 @@ export interface Told {
   /** Holds for all replicas, and for the time that Kubernetes keeps events: told once. */
   name: string;
   type: 'Normal' | 'Warning';
-  reason: 'Injected' | 'InjectionSkipped' | 'Unmeshed';
+  reason: 'Injected' | 'InjectionSkipped' | 'Unmeshed' | 'BadAnnotation';
   message: string;
   about: { apiVersion: string; kind: string; namespace: string; name: string; uid: string };
 }

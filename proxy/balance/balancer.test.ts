@@ -87,6 +87,17 @@ test('five failures in a row eject an endpoint; probation doubles; success ends 
   expect(failing.ejections).toBe(0);
 });
 
+test('one that asks for rest is left alone that long, whatever comes of it, and never more than half of all', () => {
+  const { balancer, clock } = setup(3);
+  const [first, second] = balancer.endpoints;
+  balancer.rest(first!, 5_000);
+  balancer.succeeded(first!, 1);
+  balancer.rest(second!, 5_000);
+  expect([...spread(balancer, 300).keys()].sort()).toEqual(['10.0.0.2:80', '10.0.0.3:80']);
+  clock.now += 5_000;
+  expect(spread(balancer, 300).size).toBe(3);
+});
+
 test('a retry goes to another endpoint, even to one on probation', () => {
   const { balancer } = setup(2);
   for (let i = 0; i < 5; i++) balancer.failed(balancer.endpoints[0]!);

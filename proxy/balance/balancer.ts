@@ -118,7 +118,7 @@ export class Balancer<T> {
   /** A connection or response came from it; latency in milliseconds, undefined where it says nothing. */
   succeeded(state: EndpointState<T>, latency: number | undefined): void {
     state.failures = 0;
-    if (state.ejectedUntil > 0) {
+    if (state.ejectedUntil > 0 && !state.resting) {
       release(state);
       this.#refresh(this.#now());
     }
@@ -131,17 +131,30 @@ export class Balancer<T> {
     state.refused(this.#now());
   }
 
-  /** No connection could be made to it. */
-  failed(state: EndpointState<T>): void {
+  /** No connection could be made to it, or its responses count and this one failed. Whether that ejects it. */
+  failed(state: EndpointState<T>): boolean {
     state.failures++;
-    if (state.failures < failuresToEject || state.ejectedUntil > 0) return;
-    const ejected = this.#all.length - this.#usable.length;
-    if (!this.#all.includes(state) || ejected + 1 > Math.floor(this.#all.length / 2)) return;
-    const now = this.#now();
+    if (state.failures < failuresToEject || state.ejectedUntil > 0) return false;
     const probation = Math.min(maxProbationMs, firstProbationMs * 2 ** state.ejections);
-    state.ejectedUntil = now + probation * (0.75 + this.#random() * 0.5);
+    if (!this.#leaveOut(state, probation * (0.75 + this.#random() * 0.5))) return false;
     state.ejections++;
+    return true;
+  }
+
+  /** It asked to be left alone for so many milliseconds, and is, unless half of the endpoints are left out already. */
+  rest(state: EndpointState<T>, ms: number): void {
+    if (state.ejectedUntil > 0) state.ejectedUntil = Math.max(state.ejectedUntil, this.#now() + ms);
+    else if (!this.#leaveOut(state, ms)) return;
+    state.resting = true;
+  }
+
+  #leaveOut(state: EndpointState<T>, ms: number): boolean {
+    const out = this.#all.length - this.#usable.length;
+    if (!this.#all.includes(state) || out + 1 > Math.floor(this.#all.length / 2)) return false;
+    const now = this.#now();
+    state.ejectedUntil = now + ms;
     this.#refresh(now);
+    return true;
   }
 
   #refresh(now: number): void {
@@ -161,6 +174,7 @@ export class Balancer<T> {
 
 function release<T>(state: EndpointState<T>): void {
   state.ejectedUntil = 0;
+  state.resting = false;
   state.failures = 0;
 }
 

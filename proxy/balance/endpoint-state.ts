@@ -14,12 +14,14 @@ export class EndpointState<T> {
   data: T;
   /** Exchanges or connections at it now. */
   pending = 0;
-  /** Consecutive connection failures. */
+  /** Consecutive connection failures, and failed responses where those count. */
   failures = 0;
   /** Ejections in a row, without a success between. */
   ejections = 0;
   /** When its probation ends, milliseconds; 0 while it is in use. */
   ejectedUntil = 0;
+  /** It asked for that itself: no success brings it back earlier. */
+  resting = false;
   /** When it joined endpoints that were in use already, milliseconds; -Infinity for one that was there from the start. */
   readonly addedAt: number;
   /** Requests it turned away lately: each counts as one that is pending. */

@@ -38,6 +38,10 @@ export const httpErrors = {
   overloaded: [503, 'UNAVAILABLE', 'the server is overloaded'],
   'no-endpoints': [503, 'UNAVAILABLE', 'the service has no ready endpoint'],
   'identity-refused': [502, 'UNAVAILABLE', 'the server did not show the identity it should have'],
+  'request-timeout': [504, 'DEADLINE_EXCEEDED', 'the request took longer than its service allows'],
+  'response-timeout': [504, 'DEADLINE_EXCEEDED', 'the response took longer than the service allows'],
+  'idle-timeout': [504, 'DEADLINE_EXCEEDED', 'no byte came either way for as long as the service allows'],
+  'deadline-exceeded': [504, 'DEADLINE_EXCEEDED', 'the time that the client gave the request is over'],
   'head-timeout': [408, 'DEADLINE_EXCEEDED', 'the head of the request took too long'],
   internal: [500, 'INTERNAL', 'the proxy failed'],
 } as const satisfies Record<string, readonly [status: number, grpc: GrpcStatusName, sentence: string]>;
@@ -110,7 +114,12 @@ export function errorMessage(
   return { fields: [':status', String(status), ...told, ...type], body: options.head ? nothing : body };
 }
 
-/** The gRPC status that an error is told by. */
+/** The status that an error is told by. */
+export function statusOf(code: string): number {
+  return httpErrors[isHttpErrorCode(code) ? code : 'internal'][0];
+}
+
+/** The gRPC status that it is told by. */
 export function grpcStatusOf(code: string): number {
   return grpcStatusNames.indexOf(httpErrors[isHttpErrorCode(code) ? code : 'internal'][1]);
 }

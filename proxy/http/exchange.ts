@@ -25,6 +25,13 @@ export interface Exchange {
   responseEdit: HeadEdit | undefined;
   /** Tries made so far, the first included. */
   attempts: number;
+  /** Of them, those that a target's policy asked for: the application may have seen the ones before. */
+  retries: number;
+  /** When it has to be over, milliseconds of performance.now(), and the error's code if it is not; 0 for never. */
+  deadline: number;
+  deadlineCode: 'request-timeout' | 'deadline-exceeded';
+  /** Set by `requestBegin` where tries are limited or may be made again. */
+  limits: Limits | undefined;
   /** Set by the target: the endpoint of this try; before a later one that of the try before, to be avoided. */
   endpoint: Endpoint | undefined;
   /** 0 where no response came. */
@@ -54,6 +61,10 @@ export function newExchange(request: RequestFields): Exchange {
     requestEdit: undefined,
     responseEdit: undefined,
     attempts: 0,
+    retries: 0,
+    deadline: 0,
+    deadlineCode: 'request-timeout',
+    limits: undefined,
     endpoint: undefined,
     status: 0,
     startedAt: 0,
@@ -75,6 +86,10 @@ export function beginExchange(exchange: Exchange, method: string): void {
   exchange.requestEdit = undefined;
   exchange.responseEdit = undefined;
   exchange.attempts = 0;
+  exchange.retries = 0;
+  exchange.deadline = 0;
+  exchange.deadlineCode = 'request-timeout';
+  exchange.limits = undefined;
   exchange.endpoint = undefined;
   exchange.status = 0;
   exchange.startedAt = performance.now();
@@ -85,6 +100,29 @@ export function beginExchange(exchange: Exchange, method: string): void {
   exchange.grpcStatus = -1;
   exchange.error = undefined;
   exchange.trail = undefined;
+}
+
+/** Forgets the answer to a try that is not passed on. */
+export function beginAgain(exchange: Exchange): void {
+  exchange.status = 0;
+  exchange.firstByteAt = 0;
+  exchange.grpcStatus = -1;
+  exchange.response = undefined;
+  exchange.responseEdit = undefined;
+}
+
+/** What is asked of a target's tries; one object for all its requests. */
+export interface Limits {
+  /** Milliseconds to the head of a try's response, and without a byte either way; 0 for no limit. */
+  readonly responseMs: number;
+  readonly idleMs: number;
+  /** A call's status decides whether it is tried again: it has to be known before its response begins. */
+  readonly retriesGrpc: boolean;
+  /**
+   * A try was answered, or failed by an error, and its request could be sent again whole: milliseconds to wait before
+   * that; -1 not to. Asked once per try.
+   */
+  again(exchange: Exchange, error: ProxyError | undefined): number;
 }
 
 /** To put lines into the request's head or take some out: before `acquire` calls back, for that try and later ones. */
@@ -106,6 +144,11 @@ export function isFailure({ status, error, grpcStatus }: Exchange): boolean {
   );
 }
 
+/** The same of a response whose head alone is known; of a call only where that is all there is. */
+export function isFailedAnswer({ status, grpcStatus }: Exchange): boolean {
+  return status >= 500 || isGrpcFailure(grpcStatus);
+}
+
 /** Milliseconds to the first response byte, or to the end where there was none. */
 export function latencyOf({ startedAt, firstByteAt }: Exchange): number {
   return (firstByteAt > 0 ? firstByteAt : performance.now()) - startedAt;
@@ -114,7 +157,7 @@ export function latencyOf({ startedAt, firstByteAt }: Exchange): number {
 /** RFC 9110 section 9.2.2: sending these twice does what sending them once does. */
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 
-function isIdempotent(method: string): boolean {
+export function isIdempotent(method: string): boolean {
   return idempotent.has(method);
 }
 
@@ -143,8 +186,8 @@ export interface Http2Target {
 }
 
 export interface HttpObserver {
-  /** A request is there, and `acquire` has not been asked: the time to edit it for all tries. */
-  requestBegin?(exchange: Exchange): void;
+  /** A request was parsed, and `acquire` not asked yet: the time to edit it for all tries, to set its deadline and limits. */
+  requestBegin(exchange: Exchange): void;
   /** A try is over: the endpoint answered (its final head is read) or failed. At most once per try. */
   attemptEnd(exchange: Exchange, error: ProxyError | undefined): void;
   /** The exchange is over, whatever became of it. Called exactly once per request that was parsed. */

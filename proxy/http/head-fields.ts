@@ -12,6 +12,8 @@ export interface RequestFields extends Fields {
   readonly path: string;
   /** Host and port as the client named them; empty in HTTP/1.0 without Host. */
   readonly authority: string;
+  /** Whether a name begins with `mesh-`: what proxies say to each other (proxy/resilience/mesh-headers.ts). */
+  readonly fromMesh: boolean;
 }
 
 /** Visits the header lines of a head that ends at `headEnd`, each with its CRLF, until told to stop by `false`. */
@@ -69,6 +71,10 @@ export class Http1Fields implements RequestFields {
 
   get authority(): string {
     return this.value('host') ?? '';
+  }
+
+  get fromMesh(): boolean {
+    return this.#parser.fromMesh;
   }
 
   value(name: string): string | undefined {

@@ -37,6 +37,8 @@ export class HeadParser {
   connectionKeepAlive = false;
   connectionUpgrade = false;
   upgrade = false;
+  /** Whether a header's name begins with `mesh-`. */
+  fromMesh = false;
   /** Start and end of lines that are not passed on (hop by hop), relative to the head's start; pairs in order. */
   readonly dropped: number[] = [];
   /** Lines of Connection and Upgrade, kept where the message asks for an upgrade. */
@@ -65,6 +67,7 @@ export class HeadParser {
     this.connectionKeepAlive = false;
     this.connectionUpgrade = false;
     this.upgrade = false;
+    this.fromMesh = false;
     this.dropped.length = 0;
     this.#upgradeLines.length = 0;
     this.#named.length = 0;
@@ -172,6 +175,7 @@ export class HeadParser {
     while (colon < end && tokenByte[buffer[colon]!]) colon++;
     if (colon === start || colon === end || buffer[colon] !== COLON) return this.#fail('bad-header-name') > 0;
     for (let i = colon + 1; i < end; i++) if (!valueByte[buffer[i]!]) return this.#fail('bad-header-value') > 0;
+    if ((first | 0x20) === 0x6d && colon - start > 5 && spells(buffer, start, 'mesh-')) this.fromMesh = true;
     switch (colon - start) {
       case 2:
         if (

@@ -73,6 +73,7 @@ async function bench(options: { before?: Address[]; onServer?: (peer: Peer) => v
     exchange.state = undefined;
   };
   const observer = {
+    requestBegin() {},
     attemptEnd(exchange: Exchange, error: ProxyError | undefined): void {
       attempts.push(error?.code ?? 'ok');
       if (error) settle(exchange);

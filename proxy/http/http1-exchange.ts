@@ -6,8 +6,9 @@ import type { Duplex } from 'node:stream';
 import type { Carrier, CarrierHandler } from '../carrier.ts';
 import { ProxyError } from '../error.ts';
 import { passedOn } from '../net/reclaim.ts';
+import { type ClockUser, ExchangeClock } from '../resilience/exchange-clock.ts';
 import { BodyFramer } from './body-framer.ts';
-import { beginExchange, type Exchange, type Http1Options, mayRepeat, newExchange } from './exchange.ts';
+import { beginAgain, beginExchange, type Exchange, type Http1Options, mayRepeat, newExchange } from './exchange.ts';
 import { badResponse, responseLost } from './failures.ts';
 import { Gatherer } from './gatherer.ts';
 import { Http1Fields } from './head-fields.ts';
@@ -34,7 +35,7 @@ export interface Http1Client {
   onFailed(error: ProxyError, begun: boolean): void;
 }
 
-export class Http1Exchange implements CarrierHandler {
+export class Http1Exchange implements CarrierHandler, ClockUser {
   readonly record: Exchange;
   /** The connection ends with this response. */
   closeAfter = false;
@@ -56,6 +57,9 @@ export class Http1Exchange implements CarrierHandler {
   #responseHead: Buffer | undefined;
   #responseStarted = false;
   #serverCloses = false;
+  /** Of a request that is held to some time, and that of an earlier one, to be used again. */
+  #clock: ExchangeClock | undefined;
+  #spareClock: ExchangeClock | undefined;
   readonly #acquired = (error: ProxyError | undefined, carrier: Carrier | undefined): void =>
     this.#onAcquired(error, carrier);
 
@@ -81,8 +85,13 @@ export class Http1Exchange implements CarrierHandler {
     this.#headEnd = headEnd;
     this.#requestFields.hold(bytes, headEnd);
     this.#replay.begin();
+    this.#options.observer.requestBegin(this.record);
+    if (this.record.deadline > 0 || this.record.limits) {
+      this.#spareClock ??= new ExchangeClock(this.#options.timers, this.record, this);
+      this.#clock = this.#spareClock;
+      this.#clock.start();
+    }
     this.send(bytes);
-    this.#options.observer.requestBegin?.(this.record);
     this.#acquire();
   }
 
@@ -99,6 +108,7 @@ export class Http1Exchange implements CarrierHandler {
   send(bytes: Buffer): void {
     this.record.sentBytes += bytes.length;
     passedOn(bytes.length);
+    this.#clock?.used();
     if (!this.#carrier) {
       this.#replay.hold(bytes);
       return;
@@ -124,9 +134,19 @@ export class Http1Exchange implements CarrierHandler {
   // === Tries ===
 
   #acquire(): void {
+    if (this.#clock?.late) return this.#clock.expire();
     this.#acquiring = true;
     this.record.attempts++;
+    this.#clock?.tryBegins();
     this.#options.target.acquire(this.record, this.#acquired);
+  }
+
+  onWaited(): void {
+    this.#acquire();
+  }
+
+  onExpired(error: ProxyError): void {
+    this.#attemptFailed(error);
   }
 
   #onAcquired(error: ProxyError | undefined, carrier: Carrier | undefined): void {
@@ -163,13 +183,28 @@ export class Http1Exchange implements CarrierHandler {
     if (!this.#responseStarted) this.#options.observer.attemptEnd(exchange, error);
     const safe = mayRepeat(error.retry, exchange);
     if (safe && this.#replay.whole && !this.#responseStarted && exchange.attempts < maxAttempts) return this.#acquire();
+    if (this.#again(error)) return;
     this.fail(error);
     this.#client.onFailed(error, this.#responseStarted);
+  }
+
+  /** Whether the target's policy has it tried again, after a while. */
+  #again(error: ProxyError | undefined): boolean {
+    const { record } = this;
+    // What a try that waits for its connection was to become is not known: it cannot be followed by another.
+    if (!record.limits || this.#responseStarted || this.#acquiring || !this.#replay.whole) return false;
+    const wait = record.limits.again(record, error);
+    if (wait < 0) return false;
+    this.#acquiring = true;
+    beginAgain(record);
+    this.#clock?.wait(wait);
+    return true;
   }
 
   // === Response ===
 
   onCarrierData(chunk: Buffer): void {
+    this.#clock?.used();
     if (!this.#responseStarted && this.record.firstByteAt === 0) {
       this.record.firstByteAt = performance.now();
     }
@@ -207,22 +242,30 @@ export class Http1Exchange implements CarrierHandler {
   #onHead(buffer: Buffer, end: number): void {
     const head = this.#response;
     const { record } = this;
-    this.#responseStarted = true;
     this.#responseFields.hold(buffer, end);
+    this.#clock?.answered();
     record.status = head.status;
     record.response = this.#responseFields;
     this.#options.observer.attemptEnd(record, undefined);
-    if (head.status === 101) return this.#switch(buffer, end);
     const bodiless = record.method === 'HEAD' || head.status === 204 || head.status === 304;
     const framing = bodiless ? 'none' : head.chunked ? 'chunked' : head.contentLength >= 0 ? 'length' : 'until-close';
     this.#responseBody.start(framing, head.contentLength);
+    const serverCloses = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive);
+    this.#serverCloses = serverCloses || framing === 'until-close';
+    if (record.limits && this.#again(undefined)) return this.#leave(buffer, end);
+    this.#responseStarted = true;
+    if (head.status === 101) return this.#switch(buffer, end);
     let line: Buffer | undefined;
     if (framing === 'until-close' || !this.#requestBody.done) this.closeAfter = true;
     if (this.closeAfter) line = closeLine;
     else if (this.#request.minor === 0 || head.minor === 0) line = keepAliveLine;
-    const serverCloses = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive);
-    this.#serverCloses = serverCloses || framing === 'until-close';
     this.#onBody(buffer, end, line);
+  }
+
+  /** The response is not passed on. Its connection may be used again where all of it is here. */
+  #leave(buffer: Buffer, headEnd: number): void {
+    const end = this.#responseBody.take(buffer, headEnd);
+    this.#letGo(end < buffer.length || !this.#responseBody.done || this.#responseBody.failed);
   }
 
   /** `start` > 0: the head lies before it and goes out with the first of the body. */
@@ -275,27 +318,39 @@ export class Http1Exchange implements CarrierHandler {
   // === Ends ===
 
   #complete(excess: boolean): void {
+    this.#letGo(excess);
+    this.#end();
+    this.#client.onComplete();
+  }
+
+  /** `spoilt`: no other exchange can follow on the connection. */
+  #letGo(spoilt: boolean): void {
     const carrier = this.#carrier!;
     this.#carrier = undefined;
     carrier.handler = undefined;
     // A server that has not taken up an offer to switch protocols may yet read what follows as something else.
-    const unsure = excess || this.#serverCloses || !this.#requestBody.done || this.#request.upgrade;
+    const unsure = spoilt || this.#serverCloses || !this.#requestBody.done || this.#request.upgrade;
     if (unsure) carrier.destroy();
     else carrier.release();
-    this.#end();
-    this.#client.onComplete();
   }
 
   #switch(buffer: Buffer, headEnd: number): void {
     const carrier = this.#carrier!;
     this.#carrier = undefined;
     this.#over = true;
+    this.#stopClock();
     this.#toClient(this.#responseHeadAnd(buffer, buffer.length, undefined, headEnd));
     this.#client.onSwitch(carrier.detach());
   }
 
+  #stopClock(): void {
+    this.#clock?.stop();
+    this.#clock = undefined;
+  }
+
   #end(): void {
     this.#over = true;
+    this.#stopClock();
     this.#replay.clear();
     this.#options.observer.requestEnd(this.record);
     this.#requestFields.clear();

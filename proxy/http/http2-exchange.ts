@@ -5,13 +5,14 @@
 import { ProxyError } from '../error.ts';
 import { errorCode } from '../http2/frames.ts';
 import type { HeaderList } from '../http2/header-list.ts';
-import { type RequestHead, readResponse, readTrailer } from '../http2/message-rules.ts';
+import { type RequestHead, type ResponseHead, readResponse, readTrailer } from '../http2/message-rules.ts';
 import type { MessageHandler, MessageStream } from '../http2/message-stream.ts';
 import type { MessageSession, SessionUser } from '../http2/session-pool.ts';
 import type { StreamReset } from '../http2/session-stream.ts';
 import { passedOn } from '../net/reclaim.ts';
+import { type ClockUser, ExchangeClock } from '../resilience/exchange-clock.ts';
 import { grpcStatusOf } from './errors.ts';
-import { beginExchange, type Exchange, type Http2Options, mayRepeat, newExchange } from './exchange.ts';
+import { beginAgain, beginExchange, type Exchange, type Http2Options, mayRepeat, newExchange } from './exchange.ts';
 import { badResponse, clientGone, resetFor, responseLost, streamReset } from './failures.ts';
 import { readGrpcStatus } from './grpc.ts';
 import { refuse } from './refuse.ts';
@@ -20,7 +21,7 @@ import { Replay } from './replay.ts';
 const maxAttempts = 5;
 const maxInterim = 64;
 
-export class Http2Exchange implements MessageHandler, SessionUser {
+export class Http2Exchange implements MessageHandler, SessionUser, ClockUser {
   readonly record: Exchange;
   readonly #options: Http2Options;
   readonly #client: MessageStream;
@@ -43,6 +44,10 @@ export class Http2Exchange implements MessageHandler, SessionUser {
   #responseEnded = false;
   #responseLeft = -1;
   #over = false;
+  /** Of a request that is held to some time. */
+  #clock: ExchangeClock | undefined;
+  /** A call's head, while its status may still have it tried again. */
+  #heldHead: ResponseHead | undefined;
 
   /** Takes a request whose head is in order. */
   constructor(
@@ -66,14 +71,20 @@ export class Http2Exchange implements MessageHandler, SessionUser {
   // === Tries ===
 
   begin(): void {
+    this.#options.observer.requestBegin(this.record);
     if (this.#requestEnded && this.#requestLeft > 0) return this.#badRequest('the request is shorter than it says');
-    this.#options.observer.requestBegin?.(this.record);
+    if (this.record.deadline > 0 || this.record.limits) {
+      this.#clock = new ExchangeClock(this.#options.timers, this.record, this);
+      this.#clock.start();
+    }
     this.#acquire();
   }
 
   #acquire(): void {
+    if (this.#clock?.late) return this.#clock.expire();
     this.#acquiring = true;
     this.record.attempts++;
+    this.#clock?.tryBegins();
     this.#options.target.acquireSession(this.record, this);
   }
 
@@ -115,26 +126,58 @@ export class Http2Exchange implements MessageHandler, SessionUser {
     const server = this.#server;
     this.#server = undefined;
     server?.cancel(errorCode.cancel);
-    if (!this.#responseStarted) this.#options.observer.attemptEnd(record, error);
+    if (!this.#responseStarted && !this.#heldHead) this.#options.observer.attemptEnd(record, error);
     const safe = mayRepeat(error.retry, record);
     const whole = this.#replay?.whole ?? true;
     if (safe && whole && !this.#responseStarted && record.attempts < maxAttempts) {
       record.firstByteAt = 0;
       return this.#acquire();
     }
-    this.#abort(error, code);
+    if (!this.#again(error)) this.#abort(error, code);
+  }
+
+  /** Whether the target's policy has it tried again, after a while. */
+  #again(error: ProxyError | undefined): boolean {
+    const { record } = this;
+    const { limits } = record;
+    if (!limits || this.#responseStarted || this.#acquiring || !(this.#replay?.whole ?? true)) return false;
+    // A call whose messages still come is a conversation.
+    if (record.grpc && !this.#requestEnded) return false;
+    const wait = limits.again(record, error);
+    if (wait < 0) return false;
+    const server = this.#server;
+    this.#server = undefined;
+    // What is complete both ways needs no reset.
+    if (server?.localOpen || server?.remoteOpen) server.cancel(errorCode.cancel);
+    else if (server) server.handler = undefined;
+    this.#acquiring = true;
+    this.#heldHead = undefined;
+    this.#interim = 0;
+    beginAgain(record);
+    this.#clock?.wait(wait);
+    return true;
+  }
+
+  onWaited(): void {
+    this.#acquire();
+  }
+
+  onExpired(error: ProxyError): void {
+    this.#attemptFailed(error, errorCode.cancel);
   }
 
   // === From the streams ===
 
   onHeaders(stream: MessageStream, list: HeaderList, end: boolean): void {
+    this.#clock?.used();
     if (stream === this.#client) this.#onRequestTrailer(list, end);
-    else if (!this.#responseStarted) this.#onResponse(list, end);
+    else if (!this.#responseStarted && !this.#heldHead) this.#onResponse(list, end);
     else this.#onResponseTrailer(list, end);
   }
 
   onData(stream: MessageStream, chunk: Buffer, end: boolean): void {
     passedOn(chunk.length);
+    this.#clock?.used();
     if (stream === this.#client) this.#onRequestData(chunk, end);
     else this.#onResponseData(chunk, end);
   }
@@ -233,16 +276,33 @@ export class Http2Exchange implements MessageHandler, SessionUser {
     const bodiless = record.method === 'HEAD' || head.status === 204 || head.status === 304;
     this.#responseLeft = bodiless ? 0 : head.contentLength;
     if (end && this.#responseLeft > 0) return this.#badResponse('it is shorter than it says');
-    this.#responseStarted = true;
-    this.#replay = undefined;
     record.status = head.status;
     record.response = head.list;
+    if (end && record.grpc) record.grpcStatus = readGrpcStatus(head.list);
+    this.#clock?.answered();
     this.#options.observer.attemptEnd(record, undefined);
-    this.#client.sendHeaders(record.responseEdit ? record.responseEdit.applyTo(head.list) : block, end);
+    if (record.limits) {
+      if (record.grpc && !end && record.limits.retriesGrpc && head.status === 200) {
+        this.#heldHead = head;
+        return;
+      }
+      if (this.#again(undefined)) return;
+    }
+    this.#pass(head, end);
+  }
+
+  /** The head goes to the client, and with it the decision is made. */
+  #pass(head: ResponseHead, end: boolean): void {
+    const { responseEdit } = this.record;
+    this.#heldHead = undefined;
+    this.#responseStarted = true;
+    this.#replay = undefined;
+    this.#client.sendHeaders(responseEdit ? responseEdit.applyTo(head.list) : head.list.block, end);
     if (end) this.#responseDone(head.list);
   }
 
   #onResponseData(chunk: Buffer, end: boolean): void {
+    if (this.#heldHead) this.#pass(this.#heldHead, false);
     if (!this.#responseStarted) return this.#badResponse('content comes before its head');
     if (this.#responseLeft >= 0) {
       this.#responseLeft -= chunk.length;
@@ -262,6 +322,11 @@ export class Http2Exchange implements MessageHandler, SessionUser {
     if (!end || typeof trailer === 'string') return this.#badResponse('its trailer is malformed');
     if (this.#responseLeft > 0) return this.#badResponse('it is shorter than it says');
     this.record.receivedBytes += trailer.block.length;
+    if (this.#heldHead) {
+      this.record.grpcStatus = readGrpcStatus(trailer);
+      if (this.#again(undefined)) return;
+      this.#pass(this.#heldHead, false);
+    }
     this.#client.sendHeaders(trailer.block, true);
     this.#responseDone(trailer);
   }
@@ -308,6 +373,7 @@ export class Http2Exchange implements MessageHandler, SessionUser {
   #finish(error: ProxyError | undefined): void {
     if (this.#over) return;
     this.#over = true;
+    this.#clock?.stop();
     this.#replay = undefined;
     this.record.error = error;
     this.#options.observer.requestEnd(this.record);

@@ -222,6 +222,7 @@ async function converse(requests: readonly Buffer[], responses: readonly Buffer[
       },
     },
     observer: {
+      requestBegin() {},
       attemptEnd() {},
       requestEnd: ({ status, error }) => void ends.push(error ? `${status} ${error.code}` : `${status}`),
     },

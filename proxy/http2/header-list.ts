@@ -16,6 +16,7 @@ export class HeaderList {
   asTrailer: unknown;
   #block: Buffer | undefined;
   #bytes = -1;
+  #fromMesh: boolean | undefined;
 
   constructor(fields: readonly string[], neverIndexed?: ReadonlySet<number>) {
     this.fields = fields;
@@ -51,6 +52,12 @@ export class HeaderList {
     return this.value(':authority') ?? this.value('host') ?? '';
   }
 
+  /** Whether a name begins with `mesh-`. */
+  get fromMesh(): boolean {
+    this.#fromMesh ??= hasMeshName(this.fields);
+    return this.#fromMesh;
+  }
+
   /** The same list without some names; itself where it has none of them. */
   without(dropped: ReadonlySet<string>): HeaderList {
     const { fields, neverIndexed } = this;
@@ -63,4 +70,9 @@ export class HeaderList {
     }
     return kept.length === fields.length ? this : new HeaderList(kept, secret.size > 0 ? secret : undefined);
   }
+}
+
+function hasMeshName(fields: readonly string[]): boolean {
+  for (let i = 0; i < fields.length; i += 2) if (fields[i]!.startsWith('mesh-')) return true;
+  return false;
 }

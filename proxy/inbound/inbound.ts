@@ -15,7 +15,7 @@ import type { End, Ends } from '../access-log/entry.ts';
 import { inPortRanges, type PortRange } from '../config.ts';
 import { type ConnectionSet, type Drainable, Place } from '../drain.ts';
 import type { ProxyError } from '../error.ts';
-import { type HttpObserver, type HttpOptions, isFailure, latencyOf } from '../http/exchange.ts';
+import type { HttpOptions } from '../http/exchange.ts';
 import { resetFor } from '../http/failures.ts';
 import { Http1Connection } from '../http/http1-connection.ts';
 import { Http2Connection } from '../http/http2-connection.ts';
@@ -26,7 +26,7 @@ import { awaitProtocol } from '../net/detect.ts';
 import { firstSpeaker } from '../net/first-speaker.ts';
 import { noBytes, splice } from '../net/splice.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
-import type { RecentErrors } from '../telemetry/recent-errors.ts';
+import type { CallChain } from '../resilience/call-chain.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { Trails } from '../trails/trails.ts';
@@ -37,6 +37,7 @@ import { parseBaggage } from './baggage.ts';
 import type { Gate } from './gate.ts';
 import { Gates } from './gates.ts';
 import { Http2Application } from './http2-application.ts';
+import { InboundObserver } from './inbound-observer.ts';
 
 const lineMs = 1_000;
 /** Ports of which is remembered what was spoken to them. */
@@ -54,6 +55,7 @@ export interface InboundOptions {
   trails: Trails;
   /** This pod. */
   own: End;
+  chain: CallChain;
   connections: ConnectionSet;
   timers: TimerWheel;
   log: Logger;
@@ -196,12 +198,12 @@ export class Inbound {
 
   /** What either engine needs; counts the connection until it closes, and with it `target`. */
   #engine(client: Client, place: Place, target: { close(): void }, gate: Gate): HttpOptions {
-    const { timers, log, telemetry, trails } = this.#options;
+    const { timers, log, telemetry, trails, chain } = this.#options;
     const { destination, identity } = client;
     const series = this.#series(client, 'http');
     series.connectionOpened();
     return {
-      observer: observe(series, gate, this.#ends(client), { trails, errors: telemetry.errors }),
+      observer: new InboundObserver(series, gate, this.#ends(client), { trails, chain, errors: telemetry.errors }),
       timers,
       errorHeader: identity !== null,
       onClose: () => {
@@ -272,26 +274,6 @@ export class Inbound {
       peerIdentity: client.identity,
     });
   }
-}
-
-function observe(
-  series: Series,
-  gate: Gate,
-  ends: Ends,
-  { trails, errors }: { trails: Trails; errors: RecentErrors },
-): HttpObserver {
-  return {
-    requestBegin(exchange) {
-      if (trails.active) trails.begin(exchange);
-    },
-    attemptEnd: (exchange, error) => gate.attemptEnd(exchange, error),
-    requestEnd: (exchange) => {
-      gate.requestEnd(exchange);
-      series.exchange(exchange, isFailure(exchange), latencyOf(exchange));
-      if (exchange.error) errors.failed('inbound', ends.endpoint ?? '', exchange.error);
-      if (exchange.trail) trails.end(exchange, exchange.trail, 'inbound', ends);
-    },
-  };
 }
 
 function breakOff(stream: Duplex, error: ProxyError): void {

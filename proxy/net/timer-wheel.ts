@@ -1,16 +1,20 @@
-/** One coarse timer for all deadlines of the proxy: no timer object per request. Accurate to one tick. */
+/** All deadlines of the proxy on two ticks: no timer object per request. Accurate to one tick. */
 
 export interface Timed {
-  /** When to expire, milliseconds of `TimerWheel.now`; 0 for never. */
+  /** When to expire, milliseconds of `performance.now()`; 0 for never. */
   deadline: number;
   expire(): void;
 }
 
 const tickMs = 500;
+const fineTickMs = 20;
 
 export class TimerWheel {
   readonly #members = new Set<Timed>();
   readonly #timer: NodeJS.Timeout;
+  /** Those for whom half a second is long; they are few, and the tick runs only while there are any. */
+  readonly #fine = new Set<Timed>();
+  #fineTimer: NodeJS.Timeout | undefined;
   /** Monotonic milliseconds, renewed each tick: cheap to read, up to one tick old. */
   now = performance.now();
 
@@ -19,6 +23,7 @@ export class TimerWheel {
     this.#timer.unref();
   }
 
+  /** Accurate to half a second: for whom lasts as long as a connection. */
   add(member: Timed): void {
     this.#members.add(member);
   }
@@ -27,17 +32,40 @@ export class TimerWheel {
     this.#members.delete(member);
   }
 
+  /** Accurate to 20 ms: for requests of which something is asked. */
+  addFine(member: Timed): void {
+    this.#fine.add(member);
+    this.#fineTimer ??= setInterval(() => this.#fineTick(), fineTickMs).unref();
+  }
+
+  removeFine(member: Timed): void {
+    this.#fine.delete(member);
+  }
+
   tick(now: number): void {
     this.now = now;
-    for (const member of this.#members) {
-      if (member.deadline !== 0 && member.deadline <= now) {
-        member.deadline = 0;
-        member.expire();
-      }
-    }
+    expireThose(this.#members, now);
+  }
+
+  #fineTick(): void {
+    expireThose(this.#fine, performance.now());
+    if (this.#fine.size > 0) return;
+    clearInterval(this.#fineTimer);
+    this.#fineTimer = undefined;
   }
 
   stop(): void {
     clearInterval(this.#timer);
+    clearInterval(this.#fineTimer);
+    this.#fineTimer = undefined;
+  }
+}
+
+function expireThose(members: ReadonlySet<Timed>, now: number): void {
+  for (const member of members) {
+    if (member.deadline !== 0 && member.deadline <= now) {
+      member.deadline = 0;
+      member.expire();
+    }
   }
 }

@@ -14,6 +14,7 @@ import {
   type Http1Target,
   type Http2Target,
   type HttpObserver,
+  isFailedAnswer,
   isFailure,
   latencyOf,
 } from '../http/exchange.ts';
@@ -21,6 +22,10 @@ import { overloaded } from '../http/failures.ts';
 import type { SessionUser } from '../http2/session-pool.ts';
 import { TokenBucket } from '../http2/token-bucket.ts';
 import type { SpliceCounters } from '../net/splice.ts';
+import type { CallChain } from '../resilience/call-chain.ts';
+import { hideAnswer, tellServer } from '../resilience/mesh-headers.ts';
+import { retryAfterMs } from '../resilience/retry-after.ts';
+import { type PolicyUser, TargetPolicy } from '../resilience/target-policy.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { ConnectionTrail } from '../trails/connection-trail.ts';
@@ -75,11 +80,12 @@ export interface Connectors {
 export interface Told {
   telemetry: Telemetry;
   trails: Trails;
-  /** The pod's own end of them. */
+  /** The pod's own end of them, and what its two sides know of each other. */
   own: End;
+  chain: CallChain;
 }
 
-export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpObserver {
+export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpObserver, PolicyUser {
   /** Connections of the application to this target now. */
   connections = 0;
   /** The server spoke before the client: it is opaque, and connected to at once. */
@@ -94,11 +100,14 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
   readonly #own: End;
   readonly #balancer: Balancer<EndpointSeries>;
   readonly #secondTries = new TokenBucket(secondTries.rate, secondTries.burst);
+  readonly #chain: CallChain;
+  #policy: TargetPolicy | undefined;
   /** Where no endpoint can be named. */
   #nowhere: EndpointSeries;
 
   constructor(target: Target, connectors: Connectors, told: Told) {
     this.#target = target;
+    this.#chain = told.chain;
     this.#connector = connectors.connector;
     this.#sessions = connectors.sessions;
     this.#telemetry = told.telemetry;
@@ -107,6 +116,7 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     this.#nowhere = this.#series(undefined);
     this.#balancer = new Balancer({ attach: (endpoint) => this.#series(endpoint) });
     this.#balancer.update(this.#endpoints());
+    this.#updatePolicy();
   }
 
   get busy(): boolean {
@@ -139,6 +149,14 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     }
     if (before.protocol !== target.protocol) this.serverFirst = this.clientFirst = false;
     this.#balancer.update(this.#endpoints());
+    this.#updatePolicy();
+  }
+
+  #updatePolicy(): void {
+    const { policy } = this.#target;
+    if (!policy) this.#policy = undefined;
+    else if (this.#policy) this.#policy.update(policy);
+    else this.#policy = new TargetPolicy(policy, this.#chain, this);
   }
 
   // === HTTP: an endpoint per request ===
@@ -173,24 +191,20 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     if (!state) return undefined;
     state.pending++;
     exchange.endpoint = state.endpoint;
+    if (this.#policy || exchange.request.fromMesh) tellServer(exchange, state.endpoint.identity !== undefined);
     return state.endpoint;
   }
 
   requestBegin(exchange: Exchange): void {
     if (this.#trails.active) this.#trails.begin(exchange);
+    this.#policy?.begin(exchange);
   }
 
   attemptEnd(exchange: Exchange, error: ProxyError | undefined): void {
     if (error) this.#failed(exchange.endpoint, error);
     const state = exchange.state as State | undefined;
     if (!state) return;
-    if (!error) {
-      // A later try's latency would hold the earlier ones' too.
-      const latency = exchange.attempts === 1 ? exchange.firstByteAt - exchange.startedAt : undefined;
-      this.#balancer.succeeded(state, latency);
-      this.#secondTries.give(secondTries.perAnswer);
-      return;
-    }
+    if (!error) return this.#answered(exchange, state);
     state.pending--;
     exchange.state = undefined;
     if (error.code === 'overloaded') {
@@ -198,10 +212,57 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
       exchange.state = turnedAway;
       return;
     }
+    if (error.code === 'response-timeout' && this.#policy?.countsResponses) this.#countFailure(state);
     // A server that refuses one stream takes others.
     if (error.retry !== 'yes' || error.source === 'proxy' || error.code === 'stream-refused') return;
     state.data.http.connectFailed();
-    this.#balancer.failed(state);
+    this.#countFailure(state);
+  }
+
+  #answered(exchange: Exchange, state: State): void {
+    // A later try's latency would hold the earlier ones' too.
+    const latency = exchange.attempts === 1 ? exchange.firstByteAt - exchange.startedAt : undefined;
+    const failed = isFailedAnswer(exchange);
+    if (failed || exchange.status === 429) this.#heed(exchange, state);
+    if (!this.#policy?.countsResponses || !(failed || isOpen(exchange))) this.#balancer.succeeded(state, latency);
+    else if (failed) this.#countFailure(state);
+    this.#secondTries.give(secondTries.perAnswer);
+  }
+
+  /** A call whose status came behind its head is over. */
+  #judge(exchange: Exchange, state: State): void {
+    if (!this.#policy?.countsResponses || !exchange.grpc || exchange.status !== 200) return;
+    if (exchange.response?.value('grpc-status') !== undefined) return;
+    if (isFailure(exchange)) this.#countFailure(state);
+    else if (exchange.grpcStatus >= 0) this.#balancer.succeeded(state, undefined);
+  }
+
+  /** What a failed answer says besides. */
+  #heed(exchange: Exchange, state: State): void {
+    if (state.endpoint.identity) hideAnswer(exchange);
+    // Unasked it may be meant for one of many users.
+    const wait = this.#policy?.heedsRetryAfter ? retryAfterMs(exchange) : 0;
+    if (wait > 0) this.#balancer.rest(state, wait);
+  }
+
+  #countFailure(state: State): void {
+    if (this.#balancer.failed(state)) state.data.http.ejected();
+  }
+
+  onRetry(exchange: Exchange): void {
+    const state = exchange.state as State | undefined;
+    if (!state) return;
+    this.#judge(exchange, state);
+    state.pending--;
+    exchange.state = undefined;
+  }
+
+  onBudgetExhausted(exchange: Exchange): void {
+    (this.#stateOf(exchange.endpoint)?.data ?? this.#nowhere).http.budgetExhausted();
+  }
+
+  get size(): number {
+    return this.#balancer.size;
   }
 
   requestEnd(exchange: Exchange): void {
@@ -209,6 +270,7 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     // One that was never answered has been told of with its try.
     if (exchange.error && exchange.status > 0) this.#failed(exchange.endpoint, exchange.error);
     if (state) {
+      this.#judge(exchange, state);
       state.pending--;
     }
     exchange.state = undefined;
@@ -243,7 +305,7 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
       state.pending--;
       state.data.tcp.connectFailed();
       if (error) this.#failed(state.endpoint, error);
-      if (error?.source !== 'proxy') this.#balancer.failed(state);
+      if (error?.source !== 'proxy' && this.#balancer.failed(state)) state.data.tcp.ejected();
       if (attempt < maxConnectAttempts && this.#balancer.size > 1) {
         return this.#connect(attempt + 1, state.endpoint, callback);
       }
@@ -305,4 +367,9 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
       }),
     );
   }
+}
+
+/** A call's head came, and its status is still to come. */
+function isOpen({ grpc, status, grpcStatus }: Exchange): boolean {
+  return grpc && status === 200 && grpcStatus < 0;
 }

@@ -56,6 +56,12 @@ export function createMetrics(telemetry: Telemetry, credentials: Credentials, ga
   counter('mesh_retries_total', 'Retries made.', peerLabels, (add) => {
     for (const one of telemetry.all) if (one.retries > 0) add(labelsOf(one), one.retries);
   });
+  counter('mesh_retry_budget_exhausted_total', 'Retries that the budget did not allow.', peerLabels, (add) => {
+    for (const one of telemetry.all) if (one.exhausted > 0) add(labelsOf(one), one.exhausted);
+  });
+  counter('mesh_ejections_total', 'Times that an endpoint was left out for its failures.', peerLabels, (add) => {
+    for (const one of telemetry.all) if (one.ejections > 0) add(labelsOf(one), one.ejections);
+  });
   counter('mesh_connect_failures_total', 'Connections that could not be made.', peerLabels, (add) => {
     for (const one of telemetry.all) if (one.connectFailures > 0) add(labelsOf(one), one.connectFailures);
   });

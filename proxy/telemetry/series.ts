@@ -35,6 +35,9 @@ export class Series {
   /** Of gRPC calls, by number; made with the first. */
   grpcStatuses: Float64Array | undefined;
   retries = 0;
+  /** Retries that the budget did not allow, and times that an endpoint was ejected. */
+  exhausted = 0;
+  ejections = 0;
   /** Made with the first request; a TCP series has none. */
   latency: Uint32Array | undefined;
   /** Seconds, for the exposed histogram. */
@@ -92,7 +95,13 @@ export class Series {
     this.connectFailures++;
   }
 
-  retried(): void {
-    this.retries++;
+  budgetExhausted(): void {
+    if (!this.live) this.#revive(this);
+    this.exhausted++;
+  }
+
+  ejected(): void {
+    if (!this.live) this.#revive(this);
+    this.ejections++;
   }
 }

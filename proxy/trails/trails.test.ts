@@ -12,7 +12,7 @@ const servers: net.Server[] = [];
 let seen: http.IncomingHttpHeaders[] = [];
 let next = 0;
 
-beforeAll(startMesh);
+beforeAll(() => startMesh());
 afterEach(() => {
   for (const one of servers.splice(0)) one.close();
   agent.destroy();

@@ -45,6 +45,8 @@ class Tap implements HttpObserver {
   readonly #current = new WeakMap<Carrier, Passed>();
   readonly #of = new WeakMap<Exchange, Passed>();
 
+  requestBegin(): void {}
+
   target(inner: Http1Target): Http1Target {
     return {
       acquire: (exchange: Exchange, callback: CarrierCallback) => {
