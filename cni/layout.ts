@@ -8,6 +8,8 @@ export const pluginName = cniName;
 export const supportFolder = `${cniName}.d`;
 export const apiFile = 'api.json';
 export const pluginScript = 'cni.js';
+/** How the files begin that it loads on demand. */
+export const pluginPart = 'cni-part-';
 
 const architectures = {
   x64: { loader: '/lib64/ld-linux-x86-64.so.2', triplet: 'x86_64-linux-gnu' },

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
   mkdirSync,
@@ -9,9 +10,12 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { launcher } from './launcher.ts';
 import { PluginFiles } from './plugin-files.ts';
 import { imageOfThisMachine } from './test-image.ts';
@@ -138,6 +142,31 @@ describe('the files of the plugin', () => {
     next.removeOthers();
     expect(next.isInPlace).toBe(true);
     expect(readdirSync(join(folder, 'mesh-cni.d'))).toHaveLength(1);
+  });
+
+  test('hold all that asks the API server, where the runtime does not tell a pod’s annotations', async () => {
+    const asked: string[] = [];
+    const server = createServer((request, response) => {
+      asked.push(`${request.method} ${request.url} ${request.headers.authorization}`);
+      const metadata = { name: 'b', namespace: 'a', annotations: { 'mesh.dev/redirect': 'cni;skip-inbound=many' } };
+      response.end(JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata }));
+    }).listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const folder = bin('asking');
+    const files = new PluginFiles(folder, image);
+    await files.install();
+    const { port } = server.address() as AddressInfo;
+    files.writeApiAccess({ server: `http://127.0.0.1:${port}`, ca: '', token: 't' });
+    const prevResult = { cniVersion: '1.1.0', ips: [] };
+    const env = { CNI_COMMAND: 'ADD', CNI_NETNS: '/run/netns/none', CNI_ARGS: 'K8S_POD_NAMESPACE=a;K8S_POD_NAME=b' };
+    const call = execa(join(folder, 'mesh-cni'), {
+      ...{ env, extendEnv: false, reject: false },
+      input: JSON.stringify({ cniVersion: '1.1.0', name: 'pods', type: 'mesh-cni', prevResult }),
+    });
+    // The pod is one with a proxy: what is wrong with its annotation keeps it from starting.
+    expect(JSON.parse((await call).stdout)).toMatchObject({ code: 101, msg: expect.stringContaining('"many"') });
+    expect(asked).toEqual(['GET /api/v1/namespaces/a/pods/b Bearer t']);
   });
 
   test('keep the way to the API server for root alone', async () => {

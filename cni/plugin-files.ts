@@ -18,7 +18,15 @@ import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { imageRoot } from '../protocol/names.ts';
 import { launcher } from './launcher.ts';
-import { apiFile, imageLibraries, pluginCommand, pluginName, pluginScript, supportFolder } from './layout.ts';
+import {
+  apiFile,
+  imageLibraries,
+  pluginCommand,
+  pluginName,
+  pluginPart,
+  pluginScript,
+  supportFolder,
+} from './layout.ts';
 import { errorCode, supportedVersions } from './spec.ts';
 
 const run = promisify(execFile);
@@ -30,7 +38,9 @@ function imageFiles(): Map<string, string> {
     ['node', `${imageRoot}/node`],
     ['nft', '/usr/sbin/nft'],
     ['loader', loader],
-    [pluginScript, `${imageRoot}/${pluginScript}`],
+    ...readdirSync(imageRoot)
+      .filter((name) => name === pluginScript || name.startsWith(pluginPart))
+      .map((name): [string, string] => [name, `${imageRoot}/${name}`]),
     ...readdirSync(libraries).map((name): [string, string] => [`lib/${name}`, join(libraries, name)]),
   ]);
 }

@@ -3,8 +3,6 @@
  * pod waits for the API server; from there only where the runtime is another one.
  */
 import { readFileSync } from 'node:fs';
-import { resources } from '../kube/resources.ts';
-import { RestClient } from '../kube/rest-client.ts';
 import { redirectAnnotation } from '../protocol/names.ts';
 import { type CniRequest, podOf } from './spec.ts';
 
@@ -20,9 +18,6 @@ export interface ApiAccess {
   token: string;
 }
 
-/** A pod start waits no longer than this for an API server that does not answer. */
-const timeoutMs = 3_000;
-
 /** Where the API server does not tell, the pod is taken for one without a proxy, and `warn` hears why. */
 export async function redirectOf(
   request: CniRequest,
@@ -35,8 +30,8 @@ export async function redirectOf(
   const pod = podOf(request);
   if (!pod) return undefined;
   try {
-    const found = await ask(pod, JSON.parse(readFileSync(accessFile, 'utf8')));
-    return annotationIn(found?.metadata.annotations);
+    const { annotationsOf } = await import('./ask-api.ts');
+    return annotationIn(await annotationsOf(pod, JSON.parse(readFileSync(accessFile, 'utf8'))));
   } catch (error) {
     warn(`pod ${pod.namespace}/${pod.name} cannot be asked for its annotations: ${(error as Error).message}`);
     return undefined;
@@ -46,15 +41,4 @@ export async function redirectOf(
 function annotationIn(annotations: unknown): string | undefined {
   const value = (annotations as Record<string, unknown> | null | undefined)?.[redirectAnnotation];
   return typeof value === 'string' ? value : undefined;
-}
-
-async function ask({ namespace, name }: { namespace: string; name: string }, { server, ca, token }: ApiAccess) {
-  const headers = async () => ({ authorization: `Bearer ${token}` });
-  const endpoint = { server, ca, headers, timeoutMs };
-  const kube = new RestClient({ endpoint, name: server, namespace, local: false });
-  try {
-    return await kube.find(resources.pods, name, namespace);
-  } finally {
-    kube.close();
-  }
 }
