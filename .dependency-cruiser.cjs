@@ -30,7 +30,7 @@ module.exports = {
       ['kube', 'protocol', 'proxy/net'],
       'a cluster in small; reads original destinations as the proxy does',
     ),
-    part('cli', ['kube', 'inject', 'templates', 'local', 'protocol'], 'speaks to the rest through the API'),
+    part('cli', ['kube', 'inject', 'templates', 'local', 'load', 'protocol'], 'speaks to the rest through the API'),
     part('examples', [], 'applications know nothing of the mesh'),
     {
       name: 'opentelemetry-in-its-thread',

@@ -109,6 +109,18 @@ const cases: Partial<Record<ErrorCode, Case>> = {
     args: stat,
   },
   'checks-failed': { args: () => ['check', '-o', 'short'] },
+  'cannot-bench': {
+    prepare: () => [installed(), deployed({ volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'd' } }] })],
+    args: () => ['bench', 'deploy/web', '--port', '80', '--yes'],
+  },
+  'bench-running': {
+    prepare: () => [installed(), deployed({}), deployed({}, 'mesh-bench-web-mesh', '2099-01-01T00:00:00.000Z')],
+    args: () => ['bench', 'deploy/web', '--port', '80', '--yes'],
+  },
+  'bench-timeout': {
+    prepare: () => [installed(), deployed({})],
+    args: () => ['bench', 'deploy/web', '--port', '80', '--yes', '--wait', '0'],
+  },
   'delete-timeout': {
     prepare: () =>
       cluster.create({
@@ -171,6 +183,19 @@ const cases: Partial<Record<ErrorCode, Case>> = {
   'image-store-broken': { prepare: () => images('{'), args: () => ['image', 'list'], local: true },
 };
 
+/** A deployment; with `until`, one that a measurement of deploy/web made. */
+function deployed(more: object, name = 'web', until?: string): Promise<unknown> {
+  const labels = until === undefined ? { app: name } : { 'mesh.dev/bench': 'web' };
+  const annotations = until === undefined ? {} : { 'mesh.dev/bench-until': until };
+  const template = { metadata: { labels }, spec: { containers: [{ name: 'main', image: 'a' }], ...more } };
+  return cluster.create({
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name, namespace: 'default', labels, annotations },
+    spec: { selector: { matchLabels: labels }, template },
+  });
+}
+
 /** A local mesh that does not run, with this list of images. */
 function images(index: string): void {
   const folder = join(cluster.home, 'none/state/images');
@@ -195,6 +220,7 @@ const elsewhere: Record<string, ErrorCode[]> = {
     ...(['start-failed', 'image-failed', 'image-archive-broken'] as const),
   ],
   'test/acceptance/cli.test.ts': ['start-timeout'],
+  'test/acceptance/bench.test.ts': ['bench-failed'],
   'test/cluster/upgrade.test.ts': ['restart-stopped'],
   'local/preflight.test.ts': ['no-user-namespaces', 'no-subids', 'kernel-too-old'],
   'test/integration/local-runtime-rootless.test.ts': ['not-removed'],

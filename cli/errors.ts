@@ -59,6 +59,11 @@ export const errorTable = {
     exit: failure,
     fix: 'Compare the versions with `mesh version`; restart the workload for a new proxy.',
   },
+  // Measurements.
+  'cannot-bench': { exit: failure, fix: 'Measure another deployment, or one made for it.' },
+  'bench-running': { exit: failure, fix: 'Wait for it.' },
+  'bench-failed': { exit: failure, fix: 'Try the path and port with `curl` first; see `mesh logs` of the workload.' },
+  'bench-timeout': { exit: timeout, fix: 'Look at the events of its pods, or wait longer with --wait 10m.' },
   // What takes long.
   'delete-timeout': { exit: timeout, fix: 'Look at its finalizers and events, or wait longer with --wait 10m.' },
   'uninstall-timeout': { exit: timeout, fix: 'Look at `kubectl describe namespace mesh-system`, or pass --wait 10m.' },

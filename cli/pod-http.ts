@@ -13,7 +13,7 @@ export interface PodAnswer {
 /** @throws Error where no whole answer comes in time; `socket` is not to be used again */
 export function exchange(
   socket: Duplex,
-  asked: { path: string; method?: 'GET' | 'PUT' },
+  { body, ...asked }: { path: string; method?: 'GET' | 'PUT' | 'POST'; body?: string },
   timeoutMs: number,
 ): Promise<PodAnswer> {
   return new Promise((resolve, reject) => {
@@ -37,6 +37,6 @@ export function exchange(
       response.on('error', reject);
       response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }));
     });
-    call.end();
+    call.end(body);
   });
 }

@@ -4,6 +4,7 @@ import type { KubeClient } from '../kube/client.ts';
 import { version } from '../protocol/version.ts';
 import { innerCommand } from './arguments.ts';
 import * as apply from './commands/apply.ts';
+import * as bench from './commands/bench.ts';
 import * as bug from './commands/bug.ts';
 import * as check from './commands/check.ts';
 import * as completion from './commands/completion.ts';
@@ -30,7 +31,7 @@ Usage: mesh COMMAND [flags]
 
 Set up:      install, upgrade, uninstall, check, version
 Workloads:   inject, uninject, apply, delete, image
-Look:        stat, logs, diagnostics
+Look:        stat, logs, diagnostics, bench
 Other:       bug, completion, help
 
 Examples:
@@ -93,6 +94,7 @@ const commands: Record<string, { register(program: Command, context: Context): v
   stat,
   diagnostics,
   version: versionCommand,
+  bench,
   bug,
   completion,
 };

@@ -5,6 +5,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import type { NodeStats } from '../kube/node-stats.ts';
 import { resources } from '../kube/resources.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { ApiServer } from '../local/api/server.ts';
@@ -33,6 +34,8 @@ export class TestCluster {
   readonly away = new Set<string>();
   /** Log of `pod/container`. */
   readonly logs = new Map<string, string>();
+  /** What the kubelet says. */
+  stats: NodeStats = { pods: [] };
   readonly #api: ApiServer;
   readonly #control: http.Server;
 
@@ -72,6 +75,7 @@ export class TestCluster {
         if ([...cluster.control.values()].includes('refuse')) throw new Error('connection refused');
         return connect((control.address() as AddressInfo).port, '127.0.0.1');
       },
+      stats: () => cluster.stats,
     });
     const { port } = await api.listen({ host: '127.0.0.1', port: 0 });
     writeFileSync(cluster.kubeconfig, JSON.stringify(kubeconfig(port, api.root, api.adminToken)));

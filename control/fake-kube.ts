@@ -151,6 +151,10 @@ export class FakeKube implements KubeClient {
     return unavailable('port-forward');
   }
 
+  nodeStats(): never {
+    return unavailable('kubelet');
+  }
+
   close(): void {
     this.#listeners.clear();
   }

@@ -31,7 +31,7 @@ const applicationUid = 65_534;
 const images = [
   {
     ...{ file: 'mesh-image', repository: imageRepository, title: 'mesh', uid: proxyUid },
-    programs: ['cni', 'cni-agent', 'control', 'init', 'proxy', 'validate'],
+    programs: ['cni', 'cni-agent', 'control', 'init', 'load', 'proxy', 'validate'],
   },
   {
     ...{ file: 'shop-image', repository: exampleRepository, title: 'mesh example shop', uid: applicationUid },

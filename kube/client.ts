@@ -1,5 +1,6 @@
 /** What the CLI and the control plane ask of Kubernetes. */
 import type { Duplex } from 'node:stream';
+import type { NodeStats } from './node-stats.ts';
 import type { KubeObject, ResourceType, WatchEvent } from './types.ts';
 
 /** A call the API server refused or never answered. */
@@ -94,5 +95,7 @@ export interface KubeClient {
   ): Promise<NodeJS.ReadableStream>;
   /** One TCP connection to a port of a pod (its loopback included), through the API server. */
   portForward(namespace: string, pod: string, port: number): Promise<Duplex>;
+  /** What the containers on a node use, by its kubelet. Needs the right to `get` nodes/proxy. */
+  nodeStats(node: string): Promise<NodeStats>;
   close(): void;
 }

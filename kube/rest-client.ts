@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream';
 import { type Informer, type InformerOptions, type KubeClient, KubeError, type ListOptions } from './client.ts';
 import { ListWatch, type TroubleListener } from './informer.ts';
+import type { NodeStats } from './node-stats.ts';
 import { pathOf, query } from './paths.ts';
 import { portForward } from './port-forward.ts';
 import { resources } from './resources.ts';
@@ -194,6 +195,13 @@ export class RestClient implements KubeClient {
 
   portForward(namespace: string, pod: string, port: number): Promise<Duplex> {
     return portForward(this.#transport, namespace, pod, port);
+  }
+
+  nodeStats(node: string): Promise<NodeStats> {
+    return this.#transport.json({
+      method: 'GET',
+      path: pathOf(resources.nodes, undefined, node, 'proxy/stats/summary'),
+    });
   }
 
   close(): void {

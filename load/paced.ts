@@ -71,7 +71,8 @@ export async function runPaced(options: LoadOptions, signal?: AbortSignal): Prom
   return {
     requests: signal?.aborted ? ended : total,
     errors,
-    seconds: ((late ? now : last) - began) / 1000,
+    // The last one is due a moment before the end.
+    seconds: signal?.aborted ? (now - began) / 1000 : Math.max(seconds, ((late ? now : last) - began) / 1000),
     latencies: encodeHistogram(counts),
   };
 }

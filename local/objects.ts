@@ -1,6 +1,8 @@
 /** The local mesh's objects as its controllers and pod runtime see them: the API's own door, without HTTP. */
+
 import type { ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
+import type { NodeStats } from '../kube/node-stats.ts';
 import type { KubeObject, ResourceType, WatchEvent } from '../kube/types.ts';
 
 /** Thrown where a write lost against another: read again and retry. */
@@ -95,4 +97,6 @@ export interface PodRuntime {
   ): Promise<ExecSession>;
   /** A connection to a port on the pod's loopback (or address). */
   connect(namespace: string, pod: string, port: number): Promise<import('node:stream').Duplex>;
+  /** What every container that runs uses. */
+  stats(): NodeStats;
 }

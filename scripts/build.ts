@@ -1,4 +1,4 @@
-/** Bundles what ships into dist/: the CLI, the proxy, its init and validate steps, the control plane, the CNI plugin, the local mesh and the example. */
+/** Bundles what ships into dist/: the CLI, the proxy, its init and validate steps, the control plane, the CNI plugin, the local mesh, the load generator and the example. */
 import { rm } from 'node:fs/promises';
 import { build } from 'esbuild';
 import { pluginPart } from '../cni/layout.ts';
@@ -33,6 +33,7 @@ const entries: Record<string, string> = {
   images: 'local/images/main.ts',
   become: 'local/runtime/become.ts',
   'node-thread': 'local/network/node-thread-program.ts',
+  load: 'load/main.ts',
   shop: 'examples/shop/shop.ts',
 };
 

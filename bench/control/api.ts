@@ -49,6 +49,7 @@ api.setRuntime({
   },
   exec: () => Promise.reject(new Error('the bench has no containers')),
   connect: async (_namespace, _pod, port) => connect(port, '127.0.0.1'),
+  stats: () => ({ pods: [] }),
 });
 
 async function create(object: KubeObject): Promise<void> {

@@ -200,6 +200,8 @@ export class ApiServer {
     if (verb === 'get') {
       if (request.type.plural === 'pods' && request.subresource === 'log')
         return serveLogs(this.#needRuntime(), request, this.#container(request), response);
+      if (request.type.plural === 'nodes' && request.subresource === 'proxy/stats/summary')
+        return send(response, 200, this.#needRuntime().stats());
       if (request.query.get('watch') === 'true')
         return serveWatch(this.#store, this.#registry, request, response, asTable);
       const object = this.#rest.get(request);
@@ -283,7 +285,8 @@ export class ApiServer {
       verb,
       group: type.group,
       resource: type.plural,
-      subresource: parsed.subresource,
+      // What follows `proxy` is the path on the other side.
+      subresource: parsed.subresource.split('/', 1)[0]!,
       namespace: parsed.namespace,
       name: nameOf(parsed.name, url.searchParams),
     });

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import type { NodeStats } from '../../kube/node-stats.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { connectIn } from '../network/socket.ts';
@@ -13,6 +14,7 @@ import { streamLog } from './logs.ts';
 import { type PodContext, PodWorker } from './pod.ts';
 import { endRecorded } from './recorded.ts';
 import { runInTerminal } from './terminal.ts';
+import { containerStats } from './usage.ts';
 
 export class Runtime implements PodRuntime {
   readonly #context: PodContext;
@@ -140,6 +142,14 @@ export class Runtime implements PodRuntime {
     const argv = [...runner.enter(), ...command];
     if (options.tty) return runInTerminal(runner.process!.pid, argv);
     return pipedSession(spawn(argv[0]!, argv.slice(1), { stdio: 'pipe' }));
+  }
+
+  stats(): NodeStats {
+    const pods = [...this.#workers.values()].map(({ pod, running }) => {
+      const { name = '', namespace = '', uid = '' } = pod.metadata;
+      return { podRef: { name, namespace, uid }, containers: containerStats(running) };
+    });
+    return { pods };
   }
 
   async connect(namespace: string, pod: string, port: number): Promise<Duplex> {

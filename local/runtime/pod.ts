@@ -80,6 +80,12 @@ export class PodWorker {
     return [...this.#main, ...this.#init].find((one) => !name || one.container.name === name);
   }
 
+  /** First process of each container that runs. */
+  get running(): Map<string, number> {
+    const all = [...this.#init, ...this.#main].filter((one) => one.running && one.process);
+    return new Map(all.map((one) => [one.container.name as string, one.process!.pid]));
+  }
+
   /** Takes a new version of the object; a deletion begins the end. */
   update(pod: KubeObject): void {
     this.#pod = pod;

@@ -36,6 +36,7 @@ describe('@kubernetes/client-node', () => {
       },
       exec: async (_namespace, _pod, _container, command) => pipedSession(spawn(command[0]!, command.slice(1))),
       connect: async () => connect((echo.address() as { port: number }).port, '127.0.0.1'),
+      stats: () => ({ pods: [] }),
     });
     await server.bootstrap();
     const { port } = await server.listen({ host: '127.0.0.1', port: 0 });

@@ -85,6 +85,7 @@ describe.skipIf(missing)(`with ${kubectl || missing}`, () => {
       },
       exec: async (_namespace, _pod, _container, command) => pipedSession(spawn(command[0]!, command.slice(1))),
       connect: async () => new PassThrough(),
+      stats: () => ({ pods: [] }),
     });
     await server.bootstrap();
     const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
