@@ -8,7 +8,7 @@ import type { LoadResult } from './wrk.ts';
 export const streams = 16;
 
 /** The command line that runs a program in the pod. */
-type Inside = (...command: string[]) => string[];
+export type Inside = (...command: string[]) => string[];
 
 async function run(inside: Inside, url: string, connections: number, seconds: number, more: string[]): Promise<string> {
   const flags = ['-t', '1', '-c', String(connections), '-m', String(streams), '-D', String(seconds), ...more];
@@ -22,8 +22,9 @@ export async function h2load(
   url: string,
   connections: number,
   seconds: number,
+  more: string[] = [],
 ): Promise<Pick<LoadResult, 'requests' | 'rate' | 'errors'>> {
-  const text = await run(inside, url, connections, seconds, []);
+  const text = await run(inside, url, connections, seconds, more);
   const number = (pattern: RegExp) => Number(pattern.exec(text)?.[1] ?? Number.NaN);
   return {
     requests: number(/requests: (\d+) total/),
@@ -38,9 +39,10 @@ export async function h2latencies(
   url: string,
   connections: number,
   folder: string,
+  more: string[] = [],
 ): Promise<Pick<LoadResult, 'p50_ms' | 'p99_ms'>> {
   const log = path.join(folder, 'h2load.log');
-  await run(inside, url, connections, 1, ['--log-file=/bench/h2load.log']);
+  await run(inside, url, connections, 1, ['--log-file=/bench/h2load.log', ...more]);
   // Of each request: start in µs, status, duration in µs.
   const lines = (await readFile(log, 'utf8')).trim().split('\n');
   await rm(log);

@@ -1,49 +1,66 @@
 /**
  * `npm run bench`: load → client proxy → mutual TLS → server proxy → nginx, for this mesh and its peers, in pods of a
- * local mesh of its own. The load is wrk's for HTTP/1.1, h2load's for HTTP/2. Peers take turns within each round, so that drift of the machine hits all alike.
- * Flags: --rounds N (3), --seconds N (5),  --protocol http1|http2|both (both), --connections 8,32,128 (of HTTP/1.1; HTTP/2 has 4), --peers mesh,haproxy,… (all),
- * --json FILE, --write (docs/benchmarks.md); --mix MINUTES: in place of all that, a mixed load and the memory of this mesh's
- * proxies meanwhile.
+ * local mesh of its own. Peers take turns within each round, so that drift of the machine hits all alike.
+ * Flags: --only http1,http2,bodies,connections,latency,grpc,idle,streams (all), --rounds N (2), --seconds N (4),
+ * --connections 8,32,128 (of http1), --peers mesh,haproxy,… (all), --json FILE, --write (docs/benchmarks.md);
+ * --mix MINUTES: in place of all that, a mixed load and the memory of this mesh's proxies meanwhile.
  */
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { ensurePrograms, runtimePrograms } from '../scripts/programs.ts';
 import { LocalMesh } from '../test/support/local-mesh.ts';
 import type { PodObject } from '../test/support/mesh.ts';
-import { h2latencies, h2load } from './h2load.ts';
 import { mixTable, runMix } from './mix/run.ts';
 import { deploy, type Pair } from './pair.ts';
+import { direct } from './peers/direct.ts';
 import { envoy } from './peers/envoy.ts';
 import { haproxy } from './peers/haproxy.ts';
 import { httpProxy } from './peers/http-proxy.ts';
 import { mesh as own } from './peers/mesh.ts';
 import type { Protocol } from './peers/peer.ts';
-import { document, type Run, type Sample, summarize, table } from './report.ts';
-import { writeSection } from './section.ts';
-import { usage } from './usage.ts';
-import { type LoadResult, wrk } from './wrk.ts';
+import { circumstances, writeSection } from './section.ts';
+import { latency } from './sections/latency.ts';
+import { bodies, grpc, http1, http2, reconnecting } from './sections/loads.ts';
+import { connections as idle, streams } from './sections/memory.ts';
+import type { Outcome, Section } from './sections/section.ts';
+
+const sections: Section[] = [http1, bodies, reconnecting, latency, idle, http2, grpc, streams];
+const known = [own, haproxy, envoy, httpProxy];
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '5' },
-    protocol: { type: 'string', default: 'both' },
+    only: { type: 'string' },
+    rounds: { type: 'string', default: '2' },
+    seconds: { type: 'string', default: '4' },
     connections: { type: 'string', default: '8,32,128' },
     peers: { type: 'string' },
     json: { type: 'string' },
-    mix: { type: 'string' },
     write: { type: 'boolean', default: false },
+    mix: { type: 'string' },
   },
 });
 const rounds = Number(values.rounds);
 const seconds = Number(values.seconds);
-const wrkConnections = values.connections.split(',').map(Number);
-const protocols = (['http1', 'http2'] as const).filter((one) => [one, 'both'].includes(values.protocol));
-const say = (text: string): void => void process.stderr.write(`${text}\n`);
-if (![rounds, seconds, ...wrkConnections].every((number) => Number.isInteger(number) && number > 0)) {
+const connections = values.connections.split(',').map(Number);
+if (![rounds, seconds, ...connections].every((number) => Number.isInteger(number) && number > 0))
   throw new Error('--rounds, --seconds and --connections take whole numbers above 0');
+
+/** Those whose names a flag lists; all where it is not given. */
+function chosen<T extends { name: string }>(flag: string, list: string | undefined, all: T[]): T[] {
+  const names = all.map((one) => one.name.toLowerCase());
+  const wanted = list?.split(',') ?? names;
+  const stranger = wanted.find((name) => !names.includes(name));
+  if (stranger !== undefined) throw new Error(`${flag}: "${stranger}" is none of ${names.join(', ')}`);
+  return all.filter((one) => wanted.includes(one.name.toLowerCase()));
 }
-if (protocols.length === 0) throw new Error('--protocol takes http1, http2 or both');
+
+const wanted = chosen('--only', values.only, sections);
+const peers = chosen('--peers', values.peers, known).filter((peer) => {
+  const missing = peer.missing();
+  if (missing) say(`${peer.name} is not here and is left out; to have it: ${missing}`);
+  return !missing;
+});
 
 await ensurePrograms({
   ...runtimePrograms,
@@ -53,87 +70,54 @@ await ensurePrograms({
   openssl: 'openssl',
   curl: 'curl',
 });
-if (values.mix !== undefined) {
-  const minutes = Number(values.mix);
+if (values.mix === undefined) await compareAll();
+else await mix(Number(values.mix));
+
+async function mix(minutes: number): Promise<void> {
   if (!(minutes >= 1)) throw new Error('--mix takes minutes, at least 1');
   const result = await runMix(minutes, say);
   process.stdout.write(`${mixTable(result)}\n`);
   if (values.json) await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
-  process.exit(0);
 }
-const known = [own, haproxy, envoy, httpProxy];
-const wanted = values.peers?.split(',') ?? known.map((peer) => peer.name.toLowerCase());
-const stranger = wanted.find((name) => !known.some((peer) => peer.name.toLowerCase() === name));
-if (stranger)
-  throw new Error(`--peers: "${stranger}" is none of ${known.map((peer) => peer.name.toLowerCase()).join(', ')}`);
-const peers = known.filter((peer) => {
-  if (!wanted.includes(peer.name.toLowerCase())) return false;
-  const missing = peer.missing();
-  if (missing) say(`${peer.name} is not here and is left out; to have it: ${missing}`);
-  return !missing;
-});
 
-const runs: Run[] = [];
-for (const protocol of protocols) {
-  const connections = protocol === 'http2' ? [4] : wrkConnections;
-  const samples = await compare(protocol, connections);
-  runs.push({ protocol, summary: summarize(samples, connections), samples });
-}
-process.stdout.write(`${runs.map((run) => table(run)).join('\n\n')}\n`);
-if (values.json) await writeFile(values.json, `${JSON.stringify({ rounds, seconds, runs }, null, 2)}\n`);
-if (values.write) {
-  await writeSection('pair', document(runs, { rounds, seconds }));
+async function compareAll(): Promise<void> {
+  const outcomes = new Map<Section, Outcome>();
+  for (const protocol of ['http1', 'http2'] as const) {
+    const some = wanted.filter((section) => section.protocol === protocol);
+    if (some.length > 0) await compare(protocol, some, outcomes);
+  }
+  for (const [{ title }, { table }] of outcomes) process.stdout.write(`${title}\n\n${table}\n\n`);
+  if (values.json) {
+    const figures = Object.fromEntries([...outcomes].map(([{ name }, { data }]) => [name, data]));
+    await writeFile(values.json, `${JSON.stringify({ rounds, seconds, sections: figures }, null, 2)}\n`);
+  }
+  if (values.write)
+    for (const [{ name, about }, { table }] of outcomes) {
+      const command = `npm run bench -- --write --only ${name} --rounds ${rounds} --seconds ${seconds}`;
+      await writeSection(`pair-${name}`, `    ${command}\n\n${about} Measured ${circumstances()}.\n\n${table}`);
+    }
 }
 
 /** All peers of a protocol, in a mesh of their own. */
-async function compare(protocol: Protocol, connections: number[]): Promise<Sample[]> {
-  const samples: Sample[] = [];
+async function compare(protocol: Protocol, some: Section[], outcomes: Map<Section, Outcome>): Promise<void> {
   say(`starting a local mesh for ${protocol}`);
   const mesh = await LocalMesh.install();
   try {
     const pairs: Pair[] = [];
-    for (const peer of peers) {
-      if (peer.protocols.includes(protocol)) pairs.push(await deploy(peer, mesh, protocol));
+    for (const peer of peers) if (peer.protocols.includes(protocol)) pairs.push(await deploy(peer, mesh, protocol));
+    const ground = {
+      ...{ pairs, direct: await deploy(direct, mesh, protocol), rounds, seconds, connections, say },
+      inside:
+        (pair: Pair, side: 'client' | 'server' = 'client') =>
+        (...command: string[]) =>
+          mesh.inside(pair[side] as PodObject, ...command),
+    };
+    for (const section of some) {
+      say(`${section.title}:`);
+      outcomes.set(section, await section.run(ground));
     }
-    for (let round = 1; round <= rounds; round++)
-      for (const count of connections)
-        for (const pair of pairs) {
-          const sample = await measure(mesh, pair, count, protocol);
-          samples.push(sample);
-          const errors = sample.errors > 0 ? `, ${sample.errors} ERRORS` : '';
-          say(
-            `round ${round}/${rounds}, ${count} connections, ${sample.peer}: ${Math.round(sample.rate)} requests/s, p99 ${sample.p99_ms} ms${errors}`,
-          );
-        }
   } finally {
     const left = await mesh.uninstall();
     if (left.length > 0) say(`left behind: ${left.join(', ')}`);
   }
-  return samples;
-}
-
-async function measure(mesh: LocalMesh, pair: Pair, count: number, protocol: Protocol): Promise<Sample> {
-  const { peer, url, client, proxies } = pair;
-  const inside = (...command: string[]) => mesh.inside(client as PodObject, ...command);
-  const load = (duration: number) =>
-    protocol === 'http2' ? h2load(inside, url, count, duration) : wrk(inside, url, count, duration);
-  await load(1);
-  const before = await Promise.all(proxies.map(usage));
-  const result = await load(seconds);
-  const after = await Promise.all(proxies.map(usage));
-  const latencies = protocol === 'http2' ? await h2latencies(inside, url, count, pair.folder) : undefined;
-  const { p50_ms, p99_ms } = { ...result, ...latencies } as LoadResult;
-  const sum = (all: typeof after, field: 'cpu' | 'rss' | 'private') =>
-    all.reduce((total, one) => total + one[field], 0);
-  return {
-    peer: peer.name,
-    connections: count,
-    rate: result.rate,
-    p50_ms,
-    p99_ms,
-    errors: result.errors,
-    cpu_us_per_request: ((sum(after, 'cpu') - sum(before, 'cpu')) / result.requests) * 1e6,
-    rss_mb: sum(after, 'rss') / proxies.length / 2 ** 20,
-    private_mb: sum(after, 'private') / proxies.length / 2 ** 20,
-  };
 }

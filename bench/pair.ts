@@ -3,10 +3,12 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { resources } from '../kube/resources.ts';
+import { proxyContainer } from '../protocol/names.ts';
 import type { LocalMesh } from '../test/support/local-mesh.ts';
 import { type PodObject, until } from '../test/support/mesh.ts';
 import { makeCertificates } from './certificates.ts';
 import { nginxConf, writeFiles } from './nginx.ts';
+import { direct } from './peers/direct.ts';
 import { mesh as ownPeer } from './peers/mesh.ts';
 import { clientPort, originPort, type Peer, type Protocol } from './peers/peer.ts';
 import { podOf } from './pod.ts';
@@ -16,10 +18,11 @@ export interface Pair {
   /** What the load generator in the client's pod asks for. */
   url: string;
   client: PodObject;
+  server: PodObject;
   /** Mounted at /bench in both pods. */
   folder: string;
-  /** Processes of the client's and the server's proxy. */
-  proxies: [number, number];
+  /** Processes of the client's and the server's proxy; none without proxies. */
+  proxies: [number, number] | [];
 }
 
 /** Deploys the pair and waits until it answers. */
@@ -44,14 +47,20 @@ export async function deploy(peer: Peer, mesh: LocalMesh, protocol: Protocol): P
   const server = await up('server', ['nginx', '-e', 'stderr', '-c', '/bench/nginx.conf'], peer.server);
   await write(peer.files(server.status.podIP, protocol));
   const client = await up('client', ['sleep', 'infinity'], peer.client);
-  const container = isOwn ? 'mesh-proxy' : 'proxy';
+  const address = async (): Promise<string> => {
+    if (isOwn) return serviceAddress(mesh, name);
+    return peer === direct ? `${server.status.podIP}:${originPort}` : `127.0.0.1:${clientPort}`;
+  };
   const pair: Pair = {
     peer,
-    url: `http://${isOwn ? await serviceAddress(mesh, name) : `127.0.0.1:${clientPort}`}/`,
-    client,
-    folder,
-    proxies: [mesh.pid(client, container), mesh.pid(server, container)],
+    url: `http://${await address()}/`,
+    ...{ client, server, folder },
+    proxies: [],
   };
+  if (peer !== direct) {
+    const container = isOwn ? proxyContainer : 'proxy';
+    pair.proxies = [mesh.pid(client, container), mesh.pid(server, container)];
+  }
   const http2 = protocol === 'http2' ? ['--http2-prior-knowledge'] : [];
   const get = ['curl', ...http2, '-s', '-m', '2', '-o', '/dev/null', '-w', '%{http_code}', pair.url];
   await until(`${peer.name} answers`, async () => (await mesh.exec(client, ...get).catch(() => '')) === '200');

@@ -17,8 +17,9 @@ export async function wrk(
   url: string,
   connections: number,
   seconds: number,
+  more: readonly string[] = [],
 ): Promise<LoadResult> {
-  const flags = ['-t', '1', '-c', String(connections), '-d', `${seconds}s`, '--latency'];
+  const flags = ['-t', '1', '-c', String(connections), '-d', `${seconds}s`, '--latency', ...more];
   const [program, ...args] = inside('wrk', ...flags, url);
   const { stdout } = await execa(program!, args);
   return parseWrk(stdout);

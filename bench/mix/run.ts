@@ -10,6 +10,7 @@ import { LocalMesh } from '../../test/support/local-mesh.ts';
 import { type PodObject, until } from '../../test/support/mesh.ts';
 import { nginxConf, writeFiles } from '../nginx.ts';
 import { podOf } from '../pod.ts';
+import { program } from '../program.ts';
 import { usage } from '../usage.ts';
 import { type Growth, growth, type MemorySample } from './growth.ts';
 import { type MixCounts, mixPorts } from './target.ts';
@@ -25,13 +26,6 @@ export interface MixResult {
   samples: Record<'client' | 'server', MemorySample[]>;
   cpu_seconds: number;
 }
-
-const program = (name: string, ...args: string[]): string[] => [
-  process.execPath,
-  '--disable-warning=ExperimentalWarning',
-  path.join(import.meta.dirname, name),
-  ...args,
-];
 
 export async function runMix(minutes: number, say: (text: string) => void): Promise<MixResult> {
   const mesh = await LocalMesh.install();
@@ -52,7 +46,7 @@ async function deploy(mesh: LocalMesh): Promise<{ client: PodObject; server: Pod
   await writeFile(path.join(folder, 'nginx.conf'), conf);
   await execa('chmod', ['-R', 'a+rX', mesh.home]);
   const main = ['nginx', '-e', 'stderr', '-c', '/bench/nginx.conf'];
-  await mesh.apply(podOf('mix-server', folder, { main, opaque: program('echo.ts') }), true);
+  await mesh.apply(podOf('mix-server', folder, { main, opaque: program('mix/echo.ts') }), true);
   await mesh.apply(podOf('mix-client', folder, { main: ['sleep', 'infinity'] }), true);
   const service = {
     apiVersion: 'v1',
@@ -81,7 +75,7 @@ async function load(
 ): Promise<MixResult> {
   const pids = { client: mesh.pid(client, proxyContainer), server: mesh.pid(server, proxyContainer) };
   const result: MixResult = { minutes, counts: {}, samples: { client: [], server: [] }, cpu_seconds: 0 };
-  const [command, ...args] = mesh.inside(client, ...program('load.ts', host));
+  const [command, ...args] = mesh.inside(client, ...program('mix/load.ts', host));
   // Its errors are shown; it ends when its input does, so when this process does.
   const running = execa(command!, args, { stdin: 'pipe', stderr: 'inherit', buffer: false, reject: false });
   createInterface({ input: running.stdout }).on('line', (line) => {

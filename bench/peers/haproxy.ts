@@ -3,7 +3,8 @@ import { clientPort, originPort, type Peer, tlsPort } from './peer.ts';
 
 const head = `global
   nbthread 1
-  maxconn 1000
+  maxconn 12000
+  no strict-limits
   log stdout format raw local0 emerg
 defaults
   mode http
@@ -14,7 +15,8 @@ defaults
   http-reuse always
 `;
 
-/** One thread each, keep-alive and connection reuse on both hops; logging off. */
+/** One thread each, keep-alive and connection reuse on both hops; logging off. It counts two descriptors for a connection, of which idle ones need
+ * one: without strict limits it starts where a process may have fewer. */
 export const haproxy: Peer = {
   name: 'HAProxy',
   protocols: ['http1', 'http2'],

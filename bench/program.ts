@@ -1,0 +1,10 @@
+/** Programs of the benchmarks that run in pods of a local mesh, from this machine's files. */
+import path from 'node:path';
+
+/** The command line of a file of bench/. */
+export const program = (file: string, ...args: string[]): string[] => [
+  process.execPath,
+  '--disable-warning=ExperimentalWarning',
+  path.join(import.meta.dirname, file),
+  ...args,
+];

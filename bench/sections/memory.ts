@@ -1,0 +1,138 @@
+/** What one more connection, or one more stream, costs each proxy in memory. */
+import { createInterface } from 'node:readline';
+import { setTimeout as wait } from 'node:timers/promises';
+import { execa } from 'execa';
+import type { Pair } from '../pair.ts';
+import { program } from '../program.ts';
+import { usage } from '../usage.ts';
+import { type Ground, markdown, type Outcome, type Section } from './section.ts';
+
+const wanted = 10_000;
+const perConnection = 100;
+/** Without change for this long, no more will come. */
+const stillMs = 4_000;
+const longestMs = 40_000;
+
+/** A program in a pod that prints numbers; ends with its input. */
+class Counter {
+  readonly #running;
+  last = 0;
+  #changed = performance.now();
+
+  constructor(command: string[]) {
+    const [first, ...args] = command;
+    this.#running = execa(first!, args, { stdin: 'pipe', buffer: false, stderr: 'inherit', reject: false });
+    createInterface({ input: this.#running.stdout }).on('line', (line) => {
+      if (Number(line) !== this.last) this.#changed = performance.now();
+      this.last = Number(line);
+    });
+  }
+
+  /** Until there are that many, or no more come. */
+  async settled(count: number): Promise<void> {
+    const deadline = performance.now() + longestMs;
+    while (this.last < count && performance.now() < deadline) {
+      if (this.last > 0 && performance.now() - this.#changed > stillMs) return;
+      await wait(100);
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#running.stdin.end();
+    await this.#running;
+  }
+}
+
+interface Row {
+  peer: string;
+  /** That were held. */
+  count: number;
+  /** KiB for each, in the client's and the server's proxy. */
+  rss: [number, number];
+  private: [number, number];
+  /** MiB with all of them, of both proxies together. */
+  total: number;
+}
+
+/** Lets the proxies rest before and after, so that only what is held counts. */
+async function held(ground: Ground, pair: Pair, hold: () => Promise<{ count: number; end(): Promise<void> }>) {
+  const before = await Promise.all(pair.proxies.map(usage));
+  const { count, end } = await hold();
+  await wait(2000);
+  const after = await Promise.all(pair.proxies.map(usage));
+  await end();
+  const each = (field: 'rss' | 'private') =>
+    [0, 1].map((index) => (after[index]![field] - before[index]![field]) / 1024 / Math.max(1, count)) as [
+      number,
+      number,
+    ];
+  const row: Row = {
+    ...{ peer: pair.peer.name, count, rss: each('rss'), private: each('private') },
+    total: after.reduce((sum, one) => sum + one.rss, 0) / 2 ** 20,
+  };
+  ground.say(
+    `${row.peer}: ${count} held, private KiB each: client ${row.private[0].toFixed(1)}, server ${row.private[1].toFixed(1)}`,
+  );
+  return row;
+}
+
+function outcome(rows: Row[], what: string): Outcome {
+  const cells = rows.map(({ peer, count, rss, private: own, total }) => [
+    peer,
+    String(count),
+    ...[...own, ...rss].map((one) => one.toFixed(1)),
+    total.toFixed(0),
+  ]);
+  const head = [
+    'proxy pair',
+    what,
+    'private KiB each, client',
+    'server',
+    'RSS KiB each, client',
+    'server',
+    'RSS MB of both',
+  ];
+  return { table: markdown(head, cells, [0]), data: rows };
+}
+
+export const connections: Section = {
+  name: 'idle',
+  title: 'Idle connections',
+  about: `${wanted} connections of clients, each of which had one answer and is kept: what the memory of both proxies grew by, for each. Once per pair, in its turn.`,
+  protocol: 'http1',
+  run: async (ground) => {
+    const rows: Row[] = [];
+    for (const pair of ground.pairs)
+      rows.push(
+        await held(ground, pair, async () => {
+          const clients = new Counter(ground.inside(pair)(...program('hold/connections.ts', pair.url, String(wanted))));
+          await clients.settled(1);
+          return { count: clients.last, end: () => clients.end() };
+        }),
+      );
+    return outcome(rows, 'connections');
+  },
+};
+
+export const streams: Section = {
+  name: 'streams',
+  title: 'Streams',
+  about: `${wanted} requests of HTTP/2 that are never answered, ${perConnection} on a connection: what the memory of both proxies grew by, for each. Once per pair, in its turn.`,
+  protocol: 'http2',
+  run: async (ground) => {
+    const rows: Row[] = [];
+    for (const pair of ground.pairs) {
+      const silent = new Counter(ground.inside(pair, 'server')(...program('hold/silent.ts')));
+      rows.push(
+        await held(ground, pair, async () => {
+          const args = [`${pair.url}hold`, String(wanted), String(perConnection)];
+          const clients = new Counter(ground.inside(pair)(...program('hold/streams.ts', ...args)));
+          await silent.settled(wanted);
+          return { count: silent.last, end: () => clients.end() };
+        }),
+      );
+      await silent.end();
+    }
+    return outcome(rows, 'streams');
+  },
+};

@@ -1,0 +1,45 @@
+/** A part of `npm run bench`: pairs of one protocol under one kind of load, as a table. */
+import type { Inside } from '../h2load.ts';
+import type { Pair } from '../pair.ts';
+import type { Protocol } from '../peers/peer.ts';
+
+export interface Ground {
+  pairs: Pair[];
+  /** Asked directly, without proxies. */
+  direct: Pair;
+  /** The command line that runs a program in the client's pod of a pair, or in the server's. */
+  inside(pair: Pair, side?: 'client' | 'server'): Inside;
+  rounds: number;
+  seconds: number;
+  /** Of HTTP/1.1 throughput. */
+  connections: number[];
+  say(text: string): void;
+}
+
+export interface Outcome {
+  /** In Markdown. */
+  table: string;
+  /** For --json. */
+  data: object;
+}
+
+export interface Section {
+  /** For --only, and the mark in docs/benchmarks.md. */
+  name: string;
+  title: string;
+  /** What the figures are, for docs/benchmarks.md. */
+  about: string;
+  protocol: Protocol;
+  run(ground: Ground): Promise<Outcome>;
+}
+
+/** A table in Markdown; `left` columns hold words, the others figures. */
+export function markdown(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  left: readonly number[],
+): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  const rule = line(head.map((_, index) => (left.includes(index) ? '---' : '---:')));
+  return [line(head), rule, ...rows.map(line)].join('\n');
+}
