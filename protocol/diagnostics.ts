@@ -4,6 +4,7 @@
  * counts beside them are not.
  */
 import type { Protocol, Workload } from './discovery.ts';
+import type { TracingSettings } from './tracing.ts';
 
 export interface ProxyState {
   time: string;
@@ -16,6 +17,10 @@ export interface ProxyState {
   not_ready: string | null;
   log_level: SettingState;
   access_log: SettingState;
+  /** Lines that nobody read in time. */
+  access_log_dropped: number;
+  /** null while no collector is named. */
+  tracing: (TracingSettings & { spans_sent: number; spans_dropped: number }) | null;
   certificate: CertificateState | null;
   /** Why the last try to get a certificate failed; null after one that did not. */
   certificate_error: string | null;

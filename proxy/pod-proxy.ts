@@ -195,11 +195,6 @@ export class PodProxy {
     };
   }
 
-  /** Whether spans of requests go to a collector. */
-  get traced(): boolean {
-    return this.#tracer.active;
-  }
-
   /** For `mesh diagnostics`. */
   state(): ProxyState {
     const { config, credentials } = this.#options;
@@ -213,6 +208,8 @@ export class PodProxy {
       not_ready: this.notReady() ?? null,
       log_level: this.logLevel.state,
       access_log: this.accessLog.state,
+      access_log_dropped: this.telemetry.accessLogDropped,
+      tracing: this.#tracer.state,
       certificate: certificateState(credentials),
       certificate_error: this.#identity.error ?? null,
       trust_roots: trustRoots(credentials),

@@ -34,9 +34,19 @@ function about(state: ProxyState): string {
     field('proxy', `${state.version}, up for ${apart(state.started, state.time)}`),
     field('ready', state.not_ready === null ? 'yes' : `no: ${state.not_ready}`),
     field('log level', setting(state.log_level)),
-    field('access log', setting(state.access_log)),
+    field('access log', setting(state.access_log) + dropped(state.access_log_dropped, 'line', 'lines')),
+    field('traces', traces(state.tracing)),
     field('memory', `${megabytes(state.memory.rss_bytes)} (heap ${megabytes(state.memory.heap_used_bytes)})`),
   ]);
+}
+
+const dropped = (count: number, one: string, many: string): string =>
+  count === 0 ? '' : ` (${counted(count, one, many)} dropped)`;
+
+function traces(tracing: ProxyState['tracing']): string {
+  if (tracing === null) return 'off';
+  const { endpoint, ratio, spans_sent: sent, spans_dropped: lost } = tracing;
+  return `${ratio} of new ones to ${endpoint}, ${counted(sent, 'span', 'spans')} sent${dropped(lost, 'span', 'spans')}`;
 }
 
 function identity({ certificate, certificate_error: error, trust_roots: roots, time }: ProxyState): string {

@@ -17,10 +17,14 @@ export class HeadEdit {
     this.#set.push(name, value);
   }
 
+  /** The same where the sender said nothing by this name: its lines need not be looked through. */
+  add(name: string, value: string): void {
+    this.#set.push(name, value);
+  }
+
   /** No line of this name. */
   drop(name: string): void {
-    const at = this.#names.has(name) ? this.#set.indexOf(name) : -1;
-    if (at >= 0) this.#set.splice(at, 2);
+    for (let at = 0; at < this.#set.length; at += 2) if (this.#set[at] === name) this.#set.splice(at, 2);
     this.#names.add(name);
   }
 

@@ -5,6 +5,8 @@ import { COLON, spells } from './syntax.ts';
 export interface Fields {
   /** The first value of a header; undefined without one. `name` in lower case. */
   value(name: string): string | undefined;
+  /** How often a header stands there. */
+  count(name: string): number;
 }
 
 export interface RequestFields extends Fields {
@@ -86,5 +88,15 @@ export class Http1Fields implements RequestFields {
       return false;
     });
     return found;
+  }
+
+  count(name: string): number {
+    const buffer = this.#buffer;
+    let count = 0;
+    eachLine(buffer, this.#headEnd, (colon, start) => {
+      if (colon - start === name.length && spells(buffer, start, name)) count++;
+      return true;
+    });
+    return count;
   }
 }

@@ -41,6 +41,7 @@ export function edited(
   headEnd: number,
   edit: HeadEdit,
 ): Buffer {
+  if (edit.names.size === 0) return without(buffer, end, dropped, linesOf(edit, line), headEnd);
   const pairs = [...dropped];
   eachLine(buffer, headEnd, (colon, start, lineEnd) => {
     if (edit.names.has(buffer.toString('latin1', start, colon).toLowerCase())) pairs.push(start, lineEnd);

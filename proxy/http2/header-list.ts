@@ -42,6 +42,14 @@ export class HeaderList {
     return undefined;
   }
 
+  /** How often a name stands there. */
+  count(name: string): number {
+    const { fields } = this;
+    let count = 0;
+    for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) count++;
+    return count;
+  }
+
   /** Of a request; empty without one. */
   get path(): string {
     return this.value(':path') ?? '';

@@ -7,7 +7,7 @@ import { Gate, maxInFlight } from './gate.ts';
 import { Gates } from './gates.ts';
 
 function exchange(): Exchange {
-  const made = newExchange({ path: '/', authority: 'web', fromMesh: false, value: () => undefined });
+  const made = newExchange({ path: '/', authority: 'web', fromMesh: false, value: () => undefined, count: () => 0 });
   made.attempts = 1;
   return made;
 }

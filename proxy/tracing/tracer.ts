@@ -1,4 +1,5 @@
 /** Tracing as the control plane wants it: the thread that exports runs while a collector is named, and no longer. */
+import type { ProxyState } from '../../protocol/diagnostics.ts';
 import type { TracingSettings } from '../../protocol/tracing.ts';
 import type { Logger } from '../log.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
@@ -27,8 +28,9 @@ export class Tracer {
     this.#options = options;
   }
 
-  get active(): boolean {
-    return this.#exporter !== undefined;
+  get state(): ProxyState['tracing'] {
+    const { spansSent, spansDropped } = this.#options.telemetry;
+    return this.#settings && { ...this.#settings, spans_sent: spansSent, spans_dropped: spansDropped };
   }
 
   /** null: no tracing. Told again with every connection of the control plane. */

@@ -61,8 +61,12 @@ function get(path: string, headers: http.OutgoingHttpHeaders = {}): Promise<stri
 /** Both proxies have the settings when they answer by them. */
 async function trace(tracing: TracingSettings | null): Promise<void> {
   tell({ type: 'tracing', tracing });
-  const active = tracing !== null;
-  await vi.waitFor(() => expect([mesh.client, mesh.server].map((one) => one.traced)).toEqual([active, active]));
+  await vi.waitFor(() => {
+    for (const proxy of [mesh.client, mesh.server]) {
+      const state = proxy.state().tracing;
+      expect(state && { endpoint: state.endpoint, ratio: state.ratio }).toEqual(tracing);
+    }
+  });
 }
 
 const spans = (count: number) =>
@@ -136,6 +140,16 @@ test("the caller's decision stands: its trace goes on where it is sampled, and i
   expect(seen.at(-1)).toMatchObject({ traceparent: `00-${traceId}-${server.spanId}-01`, tracestate: 'a=1' });
 });
 
+test('of two traceparents neither is the one', async () => {
+  await serve(httpApp);
+  await trace({ endpoint: collector.endpoint, ratio: 1 });
+  const one = (digit: string) => `00-${digit.repeat(32)}-${digit.repeat(16)}-01`;
+  await get('/two', { traceparent: [one('1'), one('2')] });
+  const { client } = await spans(2);
+  expect(client.traceId).not.toMatch(/^(1+|2+)$/);
+  expect(seen[0]!.traceparent).toContain(client.traceId);
+});
+
 test('of traces that begin here a share is sampled, by both proxies or by none', async () => {
   await serve(httpApp);
   await trace({ endpoint: collector.endpoint, ratio: 0.5 });
@@ -179,6 +193,7 @@ test('a collector that refuses or is away costs spans, which are counted, and no
   await trace({ endpoint: collector.endpoint, ratio: 1 });
   await get('/back');
   await spans(2);
+  expect(mesh.client.state().tracing!.spans_sent).toBeGreaterThan(1);
   await vi.waitFor(() => expect(mesh.client.telemetry.spansDropped).toBe(before + 21), { timeout: 10_000 });
 });
 

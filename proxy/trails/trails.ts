@@ -11,7 +11,7 @@ import { Http1Fields } from '../http/head-fields.ts';
 import type { SpliceCounters } from '../net/splice.ts';
 import { newRequestId, newSpanId, newTraceId } from '../tracing/ids.ts';
 import type { FinishedSpan } from '../tracing/span.ts';
-import { formatTraceParent, parseTraceParent, type TraceParent } from '../tracing/trace-context.ts';
+import { formatTraceParent, parseTraceParent } from '../tracing/trace-context.ts';
 import { ConnectionTrail } from './connection-trail.ts';
 import type { Trail } from './trail.ts';
 
@@ -60,10 +60,11 @@ export class Trails {
   /** Before its first try: what the server is to hear of ids is put into its head. Only while `active`. */
   begin(exchange: Exchange): void {
     const { request } = exchange;
-    let requestId = request.value('x-request-id') ?? '';
-    if (requestId === '') {
+    let requestId = request.value('x-request-id');
+    if (!requestId) {
+      const said = requestId;
       requestId = newRequestId();
-      editRequest(exchange).set('x-request-id', requestId);
+      put(exchange, 'x-request-id', requestId, said);
     }
     const trail: Trail = {
       startedAt: Date.now(),
@@ -72,23 +73,26 @@ export class Trails {
       span: undefined,
     };
     exchange.trail = trail;
-    const parent = parseTraceParent(request.value('traceparent'));
-    if (this.#tracing) this.#trace(this.#tracing, exchange, trail, parent);
-    else trail.traceId = parent?.traceId ?? '';
+    if (this.#tracing) this.#trace(this.#tracing, exchange, trail);
+    else trail.traceId = parseTraceParent(request.value('traceparent'))?.traceId ?? '';
   }
 
   /** W3C Trace Context, section 4.3: what was decided of a trace stands; one that is none begins anew, unsampled ones too. */
-  #trace({ ratio }: Tracing, exchange: Exchange, trail: Trail, parent: TraceParent | undefined): void {
+  #trace({ ratio }: Tracing, exchange: Exchange, trail: Trail): void {
+    const { request } = exchange;
+    const said = request.value('traceparent');
+    const one = parseTraceParent(said);
+    // Of several none can be the one that is meant.
+    const parent = one && request.count('traceparent') === 1 ? one : undefined;
     trail.traceId = parent?.traceId ?? newTraceId();
     const sampled = parent?.sampled ?? this.#random() < ratio;
     if (parent && !sampled) return;
     const spanId = newSpanId();
-    editRequest(exchange).set('traceparent', formatTraceParent({ traceId: trail.traceId, spanId, sampled }));
+    put(exchange, 'traceparent', formatTraceParent({ traceId: trail.traceId, spanId, sampled }), said);
+    const traceState = request.value('tracestate');
     // The state of a trace that nobody can name means nothing.
-    if (!parent) editRequest(exchange).drop('tracestate');
-    if (!sampled) return;
-    const traceState = parent && exchange.request.value('tracestate');
-    trail.span = { spanId, parentSpanId: parent?.spanId, traceState };
+    if (!parent && traceState !== undefined) editRequest(exchange).drop('tracestate');
+    if (sampled) trail.span = { spanId, parentSpanId: parent?.spanId, traceState: parent && traceState };
   }
 
   /** It is over; only where it was begun. */
@@ -149,6 +153,13 @@ export class Trails {
     if (this.#format === 'off') return;
     this.#writer.write(this.#format === 'json' ? jsonLine(entry) : commonLine(entry));
   }
+}
+
+/** `said`: what the sender says by that name; nothing is looked for where that is undefined. */
+function put(exchange: Exchange, name: string, value: string, said: string | undefined): void {
+  const edit = editRequest(exchange);
+  if (said === undefined) edit.add(name, value);
+  else edit.set(name, value);
 }
 
 /** A query may hold what nobody should read in a log. */
