@@ -63,6 +63,17 @@ export interface Target {
 export interface InboundPolicy {
   /** Declared protocol per application port; ports not named are `detect`. */
   ports: Record<string, Protocol>;
+  /** Kubernetes' probes of this pod over HTTP and gRPC; absent where there are none. */
+  probes?: Probe[];
+}
+
+/** A request that tells Kubernetes how the pod is, and is no traffic. */
+export interface Probe {
+  port: number;
+  /** With its query. */
+  path: string;
+  /** Its User-Agent, where it has one of its own; else it begins with `kube-probe/`. */
+  agent?: string;
 }
 
 export type ProxyMessage =

@@ -4,6 +4,7 @@
  */
 import type { Json, KubeObject } from '../../kube/types.ts';
 import { proxyContainer } from '../../protocol/names.ts';
+import { keptProbes } from '../policy/probes.ts';
 
 /** Written by kubectl: the whole manifest once more. */
 const lastApplied = 'kubectl.kubernetes.io/last-applied-configuration';
@@ -33,15 +34,18 @@ function metadataOf({ metadata }: KubeObject, annotationKept: (name: string) => 
 
 const notLastApplied = (name: string): boolean => name !== lastApplied;
 
-/** Ports, users and images say whether it can have a proxy; of the proxy's settings, the one that others must know. */
+/**
+ * Ports, users and images say whether it can have a proxy, probes what is no traffic; of the proxy's settings, the one that
+ * others must know.
+ */
 function containerOf(container: Json): Json {
   const user = container.securityContext?.runAsUser;
   const kept = pick(container, ['name', 'image']);
   if (container.ports)
     kept.ports = container.ports.map((one: Json) => pick(one, ['name', 'containerPort', 'protocol']));
   if (user !== undefined) kept.securityContext = { runAsUser: user };
-  if (container.name === proxyContainer)
-    kept.env = container.env?.filter((one: Json) => one.name === 'MESH_PROXY_OPAQUE_PORTS');
+  if (container.name !== proxyContainer) return { ...kept, ...keptProbes(container) };
+  if (container.env) kept.env = container.env?.filter((one: Json) => one.name === 'MESH_PROXY_OPAQUE_PORTS');
   return kept;
 }
 

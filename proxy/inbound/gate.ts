@@ -12,6 +12,9 @@ import type { Shedder, Waiter } from '../shedding/shedder.ts';
  */
 export const maxInFlight = 50_000;
 
+/** Stands in `Exchange.state` of a probe: let in always, and not counted. */
+export const probe = Symbol('probe');
+
 export class Gate {
   readonly port: number;
   readonly shedder: Shedder | undefined;
@@ -31,6 +34,7 @@ export class Gate {
 
   /** Whether the exchange's try may begin now; where not, `wait` is to be called. */
   admit(exchange: Exchange): boolean {
+    if (exchange.state === probe) return true;
     if (exchange.attempts === 1) this.#inFlight++;
     if (this.#inFlight > maxInFlight) return false;
     if (!this.shedder) return true;
@@ -69,11 +73,11 @@ export class Gate {
 
   /** To be called when an exchange is over. */
   requestEnd(exchange: Exchange): void {
-    if (exchange.attempts === 0) return; // it was not sent at all
-    this.#inFlight--;
     const { state } = exchange;
-    if (state === undefined) return;
     exchange.state = undefined;
+    if (exchange.attempts === 0 || state === probe) return; // it was not sent at all, or not counted
+    this.#inFlight--;
+    if (state === undefined) return;
     if (typeof state === 'number') this.shedder!.leave(state);
     else this.shedder!.forget(state as Waiter);
   }

@@ -1,4 +1,8 @@
-/** What becomes of the requests of one inbound connection: counted, held to their deadlines, marked for the client's proxy. */
+/**
+ * What becomes of one inbound connection and its requests: counted, but for Kubernetes' probes, which are no traffic; held
+ * to their deadlines, marked for the client's proxy.
+ */
+import type { Probe } from '../../protocol/discovery.ts';
 import type { Ends } from '../access-log/entry.ts';
 import type { ProxyError } from '../error.ts';
 import {
@@ -21,32 +25,46 @@ import {
 import type { RecentErrors } from '../telemetry/recent-errors.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Trails } from '../trails/trails.ts';
-import type { Gate } from './gate.ts';
+import { type Gate, probe } from './gate.ts';
+import { isProbe } from './probes.ts';
 
-/** Who hears of what becomes of requests. */
-interface Told {
+export interface InboundObserverOptions {
+  series: Series;
+  gate: Gate;
+  ends: Ends;
+  /** Of its port; undefined where none can come this way. */
+  probes: readonly Probe[] | undefined;
   trails: Trails;
   chain: CallChain;
   errors: RecentErrors;
 }
 
 export class InboundObserver implements HttpObserver {
-  readonly #series: Series;
-  readonly #gate: Gate;
-  readonly #ends: Ends;
-  readonly #told: Told;
+  readonly #options: InboundObserverOptions;
+  /** The connection is counted: at once, or where it may be a probe's, with the first request that is none. */
+  #counted = false;
 
-  constructor(series: Series, gate: Gate, ends: Ends, told: Told) {
-    this.#series = series;
-    this.#gate = gate;
-    this.#ends = ends;
-    this.#told = told;
+  constructor(options: InboundObserverOptions) {
+    this.#options = options;
+    if (!options.probes) this.#count();
+  }
+
+  #count(): void {
+    this.#counted = true;
+    this.#options.series.connectionOpened();
+  }
+
+  /** To be called when the connection is over. */
+  close(): void {
+    if (this.#counted) this.#options.series.connectionClosed();
   }
 
   requestBegin(exchange: Exchange): void {
-    const { trails, chain } = this.#told;
-    if (trails.active) trails.begin(exchange);
+    const { probes, trails, chain } = this.#options;
     const { request, grpc } = exchange;
+    if (probes && isProbe(probes, request)) exchange.state = probe;
+    else if (!this.#counted) this.#count();
+    if (trails.active) trails.begin(exchange);
     let left = grpc ? parseGrpcTimeout(request.value(grpcTimeoutHeader)) : undefined;
     if (request.fromMesh) {
       left = parseDeadline(request.value(deadlineHeader)) ?? left;
@@ -58,16 +76,18 @@ export class InboundObserver implements HttpObserver {
   }
 
   attemptEnd(exchange: Exchange, error: ProxyError | undefined): void {
-    this.#gate.attemptEnd(exchange, error);
-    if (!this.#ends.client.identity || !(error ? error.source !== 'client' : isFailedAnswer(exchange))) return;
-    if (this.#told.chain.failedInVainSince(exchange.startedAt)) editResponse(exchange).set(retryHeader, inVain);
+    const { gate, ends, chain } = this.#options;
+    gate.attemptEnd(exchange, error);
+    if (!ends.client.identity || !(error ? error.source !== 'client' : isFailedAnswer(exchange))) return;
+    if (chain.failedInVainSince(exchange.startedAt)) editResponse(exchange).set(retryHeader, inVain);
   }
 
   requestEnd(exchange: Exchange): void {
-    this.#gate.requestEnd(exchange);
-    this.#series.exchange(exchange, isFailure(exchange), latencyOf(exchange));
-    const { errors, trails } = this.#told;
-    if (exchange.error) errors.failed('inbound', this.#ends.endpoint ?? '', exchange.error);
-    if (exchange.trail) trails.end(exchange, exchange.trail, 'inbound', this.#ends);
+    const { series, gate, ends, trails, errors } = this.#options;
+    const counts = exchange.state !== probe;
+    gate.requestEnd(exchange);
+    if (counts) series.exchange(exchange, isFailure(exchange), latencyOf(exchange));
+    if (exchange.error) errors.failed('inbound', ends.endpoint ?? '', exchange.error);
+    if (exchange.trail) trails.end(exchange, exchange.trail, 'inbound', ends);
   }
 }

@@ -38,6 +38,7 @@ import type { Gate } from './gate.ts';
 import { Gates } from './gates.ts';
 import { Http2Application } from './http2-application.ts';
 import { InboundObserver } from './inbound-observer.ts';
+import { Probes } from './probes.ts';
 
 const lineMs = 1_000;
 /** Ports of which is remembered what was spoken to them. */
@@ -70,8 +71,8 @@ interface Client {
 }
 
 export class Inbound {
-  /** Declared protocols; replaced by the control plane. */
-  policy: InboundPolicy = { ports: {} };
+  #policy: InboundPolicy = { ports: {} };
+  #probes = new Probes([]);
   readonly gates: Gates;
   readonly #options: InboundOptions;
   /** What clients have spoken, and when last (epoch milliseconds), by port; the latest stands last. */
@@ -80,6 +81,12 @@ export class Inbound {
   constructor(options: InboundOptions) {
     this.#options = options;
     this.gates = new Gates(options.timers, options.shedding);
+  }
+
+  /** Declared protocols and probes, as the control plane tells them. */
+  set policy(policy: InboundPolicy) {
+    this.#policy = policy;
+    this.#probes = new Probes(policy.probes ?? []);
   }
 
   /** A connection of a peer without a proxy, paused. */
@@ -150,7 +157,7 @@ export class Inbound {
 
   #declared(port: number): Protocol {
     if (inPortRanges(this.#options.opaquePorts, port)) return 'opaque';
-    return this.policy.ports[String(port)] ?? 'detect';
+    return this.#policy.ports[String(port)] ?? 'detect';
   }
 
   /** Ports with what was spoken to them, the latest first. */
@@ -201,13 +208,22 @@ export class Inbound {
     const { timers, log, telemetry, trails, chain } = this.#options;
     const { destination, identity } = client;
     const series = this.#series(client, 'http');
-    series.connectionOpened();
+    const observer = new InboundObserver({
+      series,
+      gate,
+      ends: this.#ends(client),
+      // They come from the node, which has no identity.
+      probes: identity ? undefined : this.#probes.of(parseAddress(destination)!.port),
+      trails,
+      chain,
+      errors: telemetry.errors,
+    });
     return {
-      observer: new InboundObserver(series, gate, this.#ends(client), { trails, chain, errors: telemetry.errors }),
+      observer,
       timers,
       errorHeader: identity !== null,
       onClose: () => {
-        series.connectionClosed();
+        observer.close();
         target.close();
         place.leave();
       },

@@ -250,11 +250,11 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
   }
 
   onRetry(exchange: Exchange): void {
-    const state = exchange.state as State | undefined;
+    const state = this.#stateIn(exchange);
+    exchange.state = undefined;
     if (!state) return;
     this.#judge(exchange, state);
     state.pending--;
-    exchange.state = undefined;
   }
 
   onBudgetExhausted(exchange: Exchange): void {
@@ -266,7 +266,7 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
   }
 
   requestEnd(exchange: Exchange): void {
-    const state = exchange.state === turnedAway ? undefined : (exchange.state as State | undefined);
+    const state = this.#stateIn(exchange);
     // One that was never answered has been told of with its try.
     if (exchange.error && exchange.status > 0) this.#failed(exchange.endpoint, exchange.error);
     if (state) {
@@ -319,6 +319,11 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
   }
 
   // === Names ===
+
+  /** Of the endpoint that has the exchange's try. */
+  #stateIn({ state }: Exchange): State | undefined {
+    return state === turnedAway ? undefined : (state as State | undefined);
+  }
 
   #ends(endpoint: Endpoint | undefined): Ends {
     const { service } = this.#target;
