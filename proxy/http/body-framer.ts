@@ -8,35 +8,93 @@ const maxExtensionBytes = 16 << 10;
 const maxTrailerBytes = 16 << 10;
 const maxSizeDigits = 13;
 const semicolon = 59;
+const equals = 61;
+const quote = 34;
+const backslash = 92;
+
+/**
+ * What no trailer may be called (RFC 9110 section 6.5.1): it frames, routes, or says who asks. Servers that merge
+ * trailers into the head would take it for a header that nobody on the way has looked at (CVE-2025-12642).
+ */
+const headOnly = new Set([
+  'authorization',
+  'connection',
+  'content-length',
+  'cookie',
+  'expect',
+  'host',
+  'keep-alive',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+const longestHeadOnly = Math.max(...[...headOnly].map((name) => name.length));
 
 /** Where in the chunked coding (RFC 9112 section 7.1) the next byte stands. */
 const size = 0;
 const beforeExtension = 1;
-const extension = 2;
-const sizeLf = 3;
-const data = 4;
-const dataCr = 5;
-const dataLf = 6;
-const trailerStart = 7;
-const trailerName = 8;
-const trailerValue = 9;
-const trailerLf = 10;
-const lastLf = 11;
+const beforeName = 2;
+const name = 3;
+const afterName = 4;
+const beforeValue = 5;
+const value = 6;
+const quoted = 7;
+const escaped = 8;
+const afterValue = 9;
+const sizeLf = 10;
+const data = 11;
+const dataCr = 12;
+const dataLf = 13;
+const trailerStart = 14;
+const trailerName = 15;
+const trailerValue = 16;
+const trailerLf = 17;
+const lastLf = 18;
+const wrong = -1;
+
+/** The state behind a byte of a chunk extension (RFC 9112 section 7.1.1); names are needed, values are not. */
+function extensionState(state: number, byte: number): number {
+  const space = byte === SP || byte === HTAB;
+  switch (state) {
+    case beforeExtension:
+      return space ? state : byte === semicolon ? beforeName : wrong;
+    case beforeName:
+      return space ? state : tokenByte[byte] ? name : wrong;
+    case beforeValue:
+      return space ? state : byte === quote ? quoted : tokenByte[byte] ? value : wrong;
+    case quoted:
+      return byte === quote ? afterValue : byte === backslash ? escaped : valueByte[byte] ? quoted : wrong;
+    case escaped:
+      return valueByte[byte] ? quoted : wrong;
+    default:
+      break;
+  }
+  if (byte === CR) return sizeLf;
+  if (byte === semicolon) return beforeName;
+  const named = state === name || state === afterName;
+  if (named && byte === equals) return beforeValue;
+  if ((state === name || state === value) && tokenByte[byte]) return state;
+  return space ? (named ? afterName : afterValue) : wrong;
+}
 
 export class BodyFramer {
   framing: Framing = 'none';
   done = true;
-  failed = false;
+  error: 'bad-chunk' | 'bad-trailer' | undefined;
   #left = 0;
   #state = size;
   #digits = 0;
   #extensionBytes = 0;
   #trailerBytes = 0;
+  #trailer = '';
 
   /** `length` in bytes, for framing `length` only. */
   start(framing: Framing, length: number): void {
     this.framing = framing;
-    this.failed = false;
+    this.error = undefined;
     this.done = framing === 'none' || (framing === 'length' && length === 0);
     this.#left = framing === 'length' ? length : 0;
     this.#state = size;
@@ -45,7 +103,7 @@ export class BodyFramer {
     this.#trailerBytes = 0;
   }
 
-  /** Takes bytes from `start`; returns the offset after the last one of this body. Sets `done` or `failed`. */
+  /** Takes bytes from `start`; returns the offset after the last one of this body. Sets `done` or `error`. */
   take(buffer: Buffer, start: number): number {
     if (this.done) return start;
     if (this.framing === 'until-close') return buffer.length;
@@ -77,21 +135,11 @@ export class BodyFramer {
             this.#left = this.#left * 16 + digit;
           } else if (this.#digits === 0) return this.#fail(i);
           else if (byte === CR) this.#state = sizeLf;
-          else if (byte === semicolon) this.#state = extension;
+          else if (byte === semicolon) this.#state = beforeName;
           else if (byte === SP || byte === HTAB) this.#state = beforeExtension;
           else return this.#fail(i);
           break;
         }
-        case beforeExtension:
-          // Space is allowed ahead of an extension only (RFC 9112 section 7.1.1).
-          if (byte === semicolon) this.#state = extension;
-          else if (byte !== SP && byte !== HTAB) return this.#fail(i);
-          if (++this.#extensionBytes > maxExtensionBytes) return this.#fail(i);
-          break;
-        case extension:
-          if (byte === CR) this.#state = sizeLf;
-          else if (!valueByte[byte] || ++this.#extensionBytes > maxExtensionBytes) return this.#fail(i);
-          break;
         case sizeLf:
           if (byte !== LF) return this.#fail(i);
           this.#digits = 0;
@@ -107,13 +155,18 @@ export class BodyFramer {
           break;
         case trailerStart:
           if (byte === CR) this.#state = lastLf;
-          else if (tokenByte[byte]) this.#state = trailerName;
-          else return this.#fail(i);
+          else if (tokenByte[byte]) {
+            this.#state = trailerName;
+            this.#trailer = String.fromCharCode(byte);
+          } else return this.#fail(i);
           if (++this.#trailerBytes > maxTrailerBytes) return this.#fail(i);
           break;
         case trailerName:
-          if (byte === COLON) this.#state = trailerValue;
-          else if (!tokenByte[byte]) return this.#fail(i);
+          if (byte === COLON) {
+            if (headOnly.has(this.#trailer.toLowerCase())) return this.#fail(i, 'bad-trailer');
+            this.#state = trailerValue;
+          } else if (!tokenByte[byte]) return this.#fail(i);
+          else if (this.#trailer.length <= longestHeadOnly) this.#trailer += String.fromCharCode(byte);
           if (++this.#trailerBytes > maxTrailerBytes) return this.#fail(i);
           break;
         case trailerValue:
@@ -125,17 +178,20 @@ export class BodyFramer {
           if (byte !== LF) return this.#fail(i);
           this.#state = trailerStart;
           break;
-        default:
+        case lastLf:
           if (byte !== LF) return this.#fail(i);
           this.done = true;
           return i;
+        default:
+          this.#state = extensionState(this.#state, byte);
+          if (this.#state === wrong || ++this.#extensionBytes > maxExtensionBytes) return this.#fail(i);
       }
     }
     return i;
   }
 
-  #fail(at: number): number {
-    this.failed = true;
+  #fail(at: number, error: 'bad-chunk' | 'bad-trailer' = 'bad-chunk'): number {
+    this.error = error;
     return at;
   }
 }

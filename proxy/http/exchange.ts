@@ -154,6 +154,9 @@ export function latencyOf({ startedAt, firstByteAt }: Exchange): number {
   return (firstByteAt > 0 ? firstByteAt : performance.now()) - startedAt;
 }
 
+/** Interim responses of one request. */
+export const maxInterim = 64;
+
 /** RFC 9110 section 9.2.2: sending these twice does what sending them once does. */
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 

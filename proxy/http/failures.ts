@@ -2,11 +2,12 @@
 import { ProxyError, type Retry } from '../error.ts';
 import { errorCode } from '../http2/frames.ts';
 import type { StreamReset } from '../http2/session-stream.ts';
+import type { HttpErrorCode } from './errors.ts';
 
 export const clientGone = (message: string): ProxyError => new ProxyError('client-gone', message, { source: 'client' });
 
-export const badChunk = (): ProxyError =>
-  new ProxyError('bad-chunk', 'a chunk of the request is malformed', { source: 'client' });
+export const badBody = (code: HttpErrorCode): ProxyError =>
+  new ProxyError(code, 'the body of the request is malformed', { source: 'client' });
 
 export const badResponse = (message: string): ProxyError =>
   new ProxyError('bad-response', message, { source: 'server' });

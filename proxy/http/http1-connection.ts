@@ -4,11 +4,12 @@
  */
 import type { Duplex } from 'node:stream';
 import type { ProxyError } from '../error.ts';
+import { abort } from '../net/splice.ts';
 import type { Timed } from '../net/timer-wheel.ts';
 import { BodyFramer } from './body-framer.ts';
 import { errorResponse } from './errors.ts';
 import type { Http1Options } from './exchange.ts';
-import { badChunk, clientGone } from './failures.ts';
+import { badBody, clientGone } from './failures.ts';
 import { Gatherer } from './gatherer.ts';
 import { HeadParser } from './head-parser.ts';
 import { type Http1Client, Http1Exchange } from './http1-exchange.ts';
@@ -85,7 +86,7 @@ export class Http1Connection implements Http1Client, Timed {
 
   #onBody(chunk: Buffer): void {
     const end = this.#requestBody.take(chunk, 0);
-    if (this.#requestBody.failed) return this.#abort(badChunk());
+    if (this.#requestBody.error) return this.#abort(badBody(this.#requestBody.error));
     const body = end === chunk.length ? chunk : chunk.subarray(0, end);
     if (end < chunk.length) {
       this.#pending = chunk.subarray(end);
@@ -152,7 +153,7 @@ export class Http1Connection implements Http1Client, Timed {
     this.deadline = 0;
     this.#requestBody.start(head.chunked ? 'chunked' : head.contentLength > 0 ? 'length' : 'none', head.contentLength);
     const end = this.#requestBody.take(buffer, headEnd);
-    if (this.#requestBody.failed) return this.#refuse('bad-chunk');
+    if (this.#requestBody.error) return this.#refuse(this.#requestBody.error);
     // The rest of the body will never come.
     if (this.#clientEnded && !this.#requestBody.done) return this.#endClient();
     this.#phase = 'exchange';
@@ -209,8 +210,10 @@ export class Http1Connection implements Http1Client, Timed {
   onFailed(error: ProxyError, begun: boolean): void {
     this.#phase = 'over';
     if (begun || error.source === 'client') {
-      if (!begun && !this.#client.destroyed && error.code === 'bad-chunk') return this.#refuse(error.code);
-      this.#client.destroy();
+      if (!begun && !this.#client.destroyed && error.code !== 'client-gone') return this.#refuse(error.code);
+      // An orderly end would make it look whole.
+      if (this.#exchange.endsWithConnection) abort(this.#client, error);
+      else this.#client.destroy();
       return;
     }
     // A malformed response is an answer: no other endpoint is to be asked in its place.

@@ -8,7 +8,15 @@ import { ProxyError } from '../error.ts';
 import { passedOn } from '../net/reclaim.ts';
 import { type ClockUser, ExchangeClock } from '../resilience/exchange-clock.ts';
 import { BodyFramer } from './body-framer.ts';
-import { beginAgain, beginExchange, type Exchange, type Http1Options, mayRepeat, newExchange } from './exchange.ts';
+import {
+  beginAgain,
+  beginExchange,
+  type Exchange,
+  type Http1Options,
+  maxInterim,
+  mayRepeat,
+  newExchange,
+} from './exchange.ts';
 import { badResponse, responseLost } from './failures.ts';
 import { Gatherer } from './gatherer.ts';
 import { Http1Fields } from './head-fields.ts';
@@ -56,6 +64,7 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
   #over = true;
   #responseHead: Buffer | undefined;
   #responseStarted = false;
+  #interim = 0;
   #serverCloses = false;
   /** Of a request that is held to some time, and that of an earlier one, to be used again. */
   #clock: ExchangeClock | undefined;
@@ -103,6 +112,11 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
   /** A part of the response is written. */
   get begun(): boolean {
     return this.#responseStarted;
+  }
+
+  /** Nothing but the end of the connection tells the end of the response that is written. */
+  get endsWithConnection(): boolean {
+    return this.#responseStarted && this.#responseBody.framing === 'until-close';
   }
 
   send(bytes: Buffer): void {
@@ -159,6 +173,7 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
     this.#carrier = carrier;
     carrier.handler = this;
     this.#response.reset();
+    this.#interim = 0;
     const { chunks } = this.#replay;
     let open = carrier.write(this.#head(chunks[0]!));
     for (let i = 1; i < chunks.length; i++) open = carrier.write(chunks[i]!);
@@ -212,36 +227,36 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
     this.#readHead(this.#responseHeads.join(this.#responseHead, chunk));
   }
 
+  /** A loop rather than recursion, since one chunk may hold many interim heads. */
   #readHead(buffer: Buffer): void {
     const head = this.#response;
-    const end = head.parse(buffer, 0);
-    if (end === 0) {
-      this.#responseHead = buffer;
-      return;
+    let rest = buffer;
+    for (;;) {
+      const end = head.parse(rest, 0);
+      if (end === 0) {
+        this.#responseHead = rest;
+        return;
+      }
+      this.#responseHead = undefined;
+      this.#responseHeads.clear();
+      if (end < 0) return this.#attemptFailed(badResponse(`the response's head is malformed: ${head.error}`));
+      if (head.status >= 200 || head.status === 101) return this.#onHead(rest, end);
+      if (++this.#interim > maxInterim) return this.#attemptFailed(badResponse('interim responses without end'));
+      // HTTP/1.0 knows no interim responses (RFC 9110 section 15.2).
+      if (this.#request.minor === 1) this.#toClient(without(rest, end, head.dropped, undefined, 0));
+      head.reset();
+      if (end === rest.length) return;
+      rest = rest.subarray(end);
     }
-    this.#responseHead = undefined;
-    this.#responseHeads.clear();
-    if (end < 0) return this.#attemptFailed(badResponse(`the response's head is malformed: ${head.error}`));
-    if (head.status < 200 && head.status !== 101) return this.#onInterim(buffer, end);
-    if (head.status === 101 && !(this.#request.upgrade && this.#requestBody.done)) {
-      const message = 'the server switched protocols unasked or before the end of the request';
-      return this.#attemptFailed(badResponse(message));
-    }
-    this.#onHead(buffer, end);
-  }
-
-  #onInterim(buffer: Buffer, end: number): void {
-    const head = this.#response;
-    // HTTP/1.0 knows no interim responses (RFC 9110 section 15.2).
-    if (this.#request.minor === 1) this.#toClient(without(buffer, end, head.dropped, undefined, 0));
-    const rest = buffer.subarray(end);
-    head.reset();
-    if (rest.length > 0) this.#readHead(rest);
   }
 
   #onHead(buffer: Buffer, end: number): void {
     const head = this.#response;
     const { record } = this;
+    if (head.status === 101 && !(head.upgrade && this.#request.upgrade && this.#requestBody.done)) {
+      const message = 'the server switched protocols unasked or before the end of the request';
+      return this.#attemptFailed(badResponse(message));
+    }
     this.#responseFields.hold(buffer, end);
     this.#clock?.answered();
     record.status = head.status;
@@ -265,13 +280,14 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
   /** The response is not passed on. Its connection may be used again where all of it is here. */
   #leave(buffer: Buffer, headEnd: number): void {
     const end = this.#responseBody.take(buffer, headEnd);
-    this.#letGo(end < buffer.length || !this.#responseBody.done || this.#responseBody.failed);
+    this.#letGo(end < buffer.length || !this.#responseBody.done || this.#responseBody.error !== undefined);
   }
 
   /** `start` > 0: the head lies before it and goes out with the first of the body. */
   #onBody(buffer: Buffer, start: number, line: Buffer | undefined): void {
     const end = this.#responseBody.take(buffer, start);
-    if (this.#responseBody.failed) return this.#attemptFailed(badResponse('a chunk of the response is malformed'));
+    if (this.#responseBody.error)
+      return this.#attemptFailed(badResponse(`the response's body is malformed: ${this.#responseBody.error}`));
     if (start > 0) this.#toClient(this.#responseHeadAnd(buffer, end, line, start));
     else this.#toClient(end === buffer.length ? buffer : buffer.subarray(0, end));
     if (this.#responseBody.done) this.#complete(end < buffer.length);

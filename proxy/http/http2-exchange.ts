@@ -12,14 +12,21 @@ import type { StreamReset } from '../http2/session-stream.ts';
 import { passedOn } from '../net/reclaim.ts';
 import { type ClockUser, ExchangeClock } from '../resilience/exchange-clock.ts';
 import { grpcStatusOf } from './errors.ts';
-import { beginAgain, beginExchange, type Exchange, type Http2Options, mayRepeat, newExchange } from './exchange.ts';
+import {
+  beginAgain,
+  beginExchange,
+  type Exchange,
+  type Http2Options,
+  maxInterim,
+  mayRepeat,
+  newExchange,
+} from './exchange.ts';
 import { badResponse, clientGone, resetFor, responseLost, streamReset } from './failures.ts';
 import { readGrpcStatus } from './grpc.ts';
 import { refuse } from './refuse.ts';
 import { Replay } from './replay.ts';
 
 const maxAttempts = 5;
-const maxInterim = 64;
 
 export class Http2Exchange implements MessageHandler, SessionUser, ClockUser {
   readonly record: Exchange;

@@ -132,7 +132,7 @@ function readBody(parts: readonly Buffer[]): unknown {
   for (const part of parts) {
     const end = framer.take(part, 0);
     taken += end;
-    if (framer.failed) return 'failed';
+    if (framer.error) return 'failed';
     if (framer.done) return taken;
   }
   return `unfinished after ${taken}`;

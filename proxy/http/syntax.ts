@@ -16,9 +16,15 @@ for (const char of "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghi
 export const valueByte = new Uint8Array(256);
 for (let byte = 0; byte < 256; byte++) if (byte === HTAB || (byte >= SP && byte !== 127)) valueByte[byte] = 1;
 
-/** What a request target may hold: no space, no controls. */
+/** What a request target may hold: no space, no controls, and no fragment, which servers strip or keep as they like. */
 export const targetByte = new Uint8Array(256);
-for (let byte = 0x21; byte < 256; byte++) if (byte !== 127) targetByte[byte] = 1;
+for (let byte = 0x21; byte < 256; byte++) if (byte !== 127 && byte !== 0x23) targetByte[byte] = 1;
+
+/** What a host and port are made of (RFC 3986 section 3.2), save the comma: a list of hosts is none. */
+export const hostByte = new Uint8Array(256);
+for (const char of "!$%&'()*+-.:;=[]_~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
+  hostByte[char.charCodeAt(0)] = 1;
+}
 
 /** Value of a hexadecimal digit, 255 for any other byte. */
 export const hexValue = new Uint8Array(256).fill(255);

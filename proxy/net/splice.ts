@@ -30,7 +30,7 @@ export function splice(a: Duplex, b: Duplex, counters: SpliceCounters, done: (er
 }
 
 /** A side that has not ended in order is reset: an orderly end would make what was cut off look whole. */
-function abort(side: Duplex, error: Error | undefined): void {
+export function abort(side: Duplex, error: Error | undefined): void {
   if (side.destroyed) return;
   if (side.readableEnded && side.writableFinished) side.destroy();
   else if (side instanceof Socket && !(side instanceof TLSSocket)) side.resetAndDestroy();

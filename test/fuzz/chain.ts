@@ -52,7 +52,6 @@ class Tap implements HttpObserver {
       acquire: (exchange: Exchange, callback: CarrierCallback) => {
         const passed = exchange.attempts === 1 ? this.#begin(exchange) : this.#of.get(exchange)!;
         passed.attempts = exchange.attempts;
-        passed.bytes = [];
         inner.acquire(exchange, (error, carrier) => {
           if (carrier) this.#listen(carrier, passed);
           callback(error, carrier);
@@ -71,6 +70,7 @@ class Tap implements HttpObserver {
 
   #listen(carrier: Carrier, passed: Passed): void {
     this.#current.set(carrier, passed);
+    passed.bytes = [];
     if (this.#tapped.has(carrier)) return;
     this.#tapped.add(carrier);
     const write = carrier.write.bind(carrier);

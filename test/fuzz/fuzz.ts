@@ -18,6 +18,8 @@ export interface FuzzOptions {
   seed: number;
   /** Names of servers and clients; those that are not installed are left out. */
   peers: readonly string[];
+  /** Ends it before its time, in order. */
+  signal?: AbortSignal;
   say(text: string): void;
 }
 
@@ -39,7 +41,7 @@ interface Case {
 }
 
 export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
-  const { seconds, seed, say } = options;
+  const { seconds, seed, say, signal } = options;
   const folder = await mkdtemp(path.join(tmpdir(), 'mesh-fuzz-'));
   const requests: RequestTrial[] = [];
   const responses: ResponseTrial[] = [];
@@ -58,7 +60,8 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
     say(`seed ${seed}, ${seconds} s, servers: ${result.peers.join(', ')}`);
     const until = performance.now() + seconds * 1000;
     const seen = new Set<string>();
-    for (let number = 0; performance.now() < until && result.findings.length < maxFindings; number++) {
+    for (let number = 0; performance.now() < until && !signal?.aborted; number++) {
+      if (result.findings.length >= maxFindings) break;
       const random = new Random(Math.imul(seed, 1_000_003) + number);
       // A response takes several times as long as a request.
       const cases = number % 5 === 4 ? responseCases(responses, random) : requestCases(requests, random);

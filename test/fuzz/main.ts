@@ -22,5 +22,7 @@ const stranger = wanted.find((name) => !serverKinds.some((kind) => kind.name ===
 if (stranger) throw new Error(`--peers: "${stranger}" is none of ${serverKinds.map(({ name }) => name).join(', ')}`);
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
-const { findings } = await fuzz({ seconds, seed, peers: wanted, say });
+const stop = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+const { findings } = await fuzz({ seconds, seed, peers: wanted, say, signal: stop.signal });
 process.exitCode = findings.length > 0 ? 1 : 0;

@@ -30,7 +30,8 @@ export const withoutExtra = (line: string): string => line.replace(/ \S+$/, ' -'
 function pathOf(target: string): string {
   const absolute = /^https?:\/\/[^/?#]*(.*)$/is.exec(target);
   if (!absolute) return target;
-  return absolute[1] === '' ? '/' : absolute[1]!.startsWith('/') ? absolute[1]! : `/${absolute[1]}`;
+  const path = absolute[1]!.startsWith('/') ? absolute[1]! : `/${absolute[1]}`;
+  return path === '/?' ? '/' : path;
 }
 
 /**

@@ -50,20 +50,22 @@ export class RequestTrial {
 
   /** `parts` hold the input and behind it the sentinel. */
   async run(parts: readonly Buffer[]): Promise<Verdict> {
+    const input = Buffer.concat(parts);
     this.server.heard?.();
     const passage = await this.#chain.pass(parts, deadlineMs);
     const counted = count(passage);
     const last = counted.at(-1)?.reading;
     const accepted = last === sentinelReading && passage.outbound.every(({ error }) => error === undefined);
     const verdict = { accepted, requests: counted.length };
-    const finding =
-      this.#judge(passage, counted) ?? (accepted ? await this.#alone(Buffer.concat(parts), counted) : undefined);
+    const finding = this.#judge(input, passage, counted) ?? (accepted ? await this.#alone(input, counted) : undefined);
     return { ...verdict, finding };
   }
 
-  #judge(passage: Passage, counted: readonly Counted[]): Finding | undefined {
+  #judge(input: Buffer, passage: Passage, counted: readonly Counted[]): Finding | undefined {
     const between = sameOnBothSides(passage);
     if (between) return between;
+    // Node leaves what is malformed in or behind a request to upgrade without an answer, as server and as origin.
+    if (passage.hung && upgrades(input)) return undefined;
     if (passage.hung) {
       const last = counted.at(-1);
       return { kind: 'waits', detail: `the server waits for more of ${last?.reading ?? 'nothing'}` };
@@ -87,7 +89,7 @@ export class RequestTrial {
   /** What the server makes of the same bytes without the proxy: less, where it refuses some, but nothing else. */
   async #alone(bytes: Buffer, counted: readonly Counted[]): Promise<Finding | undefined> {
     // What may stand behind a request to upgrade is between the two; the proxy sends nothing before the answer.
-    if (/^upgrade:/im.test(bytes.toString('latin1'))) return undefined;
+    if (upgrades(bytes)) return undefined;
     const { text, hung } = await converse(this.#port, [bytes], false, deadlineMs);
     this.server.heard?.();
     const expected = counted.map(({ reading }) => withoutExtra(reading));
@@ -136,6 +138,7 @@ function sameOnBothSides({ outbound, inbound }: Passage): Finding | undefined {
   return undefined;
 }
 
+const upgrades = (bytes: Buffer): boolean => /^upgrade:/im.test(bytes.toString('latin1'));
 const text = (passed: Passed): string => Buffer.concat(passed.bytes).toString('latin1');
 const describe = (passed: Passed | undefined): string =>
   passed ? `${JSON.stringify(text(passed))} (${passed.status} ${passed.error ?? ''})` : 'nothing';

@@ -20,10 +20,14 @@ func pathOf(target string) string {
 	if match == nil {
 		return target
 	}
-	if !strings.HasPrefix(match[1], "/") {
-		return "/" + match[1]
+	path := match[1]
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
 	}
-	return match[1]
+	if path == "/?" {
+		return "/"
+	}
+	return path
 }
 
 func inHex(text string) string {
