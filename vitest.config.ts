@@ -1,7 +1,18 @@
 import { defineConfig } from 'vitest/config';
 
 /** The rest of test/acceptance is about this machine: its command line, its demo. */
-const onBothGrounds = ['traffic', 'http1', 'http2', 'encryption', 'programs', 'bulk', 'faults', 'operations', 'bench'];
+const onBothGrounds = [
+  'traffic',
+  'http1',
+  'http2',
+  'encryption',
+  'programs',
+  'bulk',
+  'faults',
+  'operations',
+  'bench',
+  'retry-storm',
+];
 
 /**
  * `unit` sits beside the code and needs nothing but Node; `system` needs root (network namespaces, nft) and real

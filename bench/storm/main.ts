@@ -1,0 +1,69 @@
+/**
+ * `npm run bench:storm`: the load on a failing service three layers deep, with retries at each layer by the proxies, and
+ * by the programs themselves. On a local mesh; needs root.
+ */
+import { parseArgs } from 'node:util';
+import { atOnce, Chain, type Fault, faults, type Retrier, retriers, tries } from '../../test/support/chain.ts';
+import { LocalMesh } from '../../test/support/local-mesh.ts';
+import { circumstances, writeSection } from '../section.ts';
+
+const usage = 'npm run bench:storm -- [--requests 400] [--write]';
+
+interface Row {
+  fault: Fault;
+  who: Retrier;
+  load: number;
+  good: number;
+}
+
+const meaning: Record<Fault, string> = {
+  all: 'fails always',
+  half: 'fails half the time',
+  slow: 'answers too late',
+};
+const title: Record<Retrier, string> = { mesh: 'the proxies, as annotated', programs: 'each program by itself' };
+
+function table(rows: readonly Row[], requests: number): string {
+  return [
+    '| the last service | who retries | requests it got | load / offered | answered well |',
+    '| --- | --- | ---: | ---: | ---: |',
+    ...rows.map(({ fault, who, load, good }) => {
+      const factor = (load / requests).toFixed(2);
+      const share = Math.round((100 * good) / requests);
+      return `| ${meaning[fault]} | ${title[who]} | ${load} | ${factor} × | ${share} % |`;
+    }),
+  ].join('\n');
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { requests: { type: 'string', default: '400' }, write: { type: 'boolean', default: false } },
+  });
+  const requests = Number(values.requests);
+  if (!Number.isInteger(requests) || requests < 1) throw new Error(`--requests is a whole number above 0; ${usage}`);
+  const mesh = await LocalMesh.install();
+  const rows: Row[] = [];
+  try {
+    const chain = await Chain.start(mesh, retriers);
+    for (const fault of faults) {
+      for (const who of retriers) {
+        const run = await chain.run(who, fault, requests);
+        rows.push({ fault, who, ...run });
+        process.stderr.write(`${fault}, ${who}: ${run.load} requests at the last service\n`);
+      }
+    }
+  } finally {
+    await mesh.uninstall();
+  }
+  const text = `npm run bench:storm -- --requests ${requests} --write
+
+${circumstances()}. A client sends ${requests} requests, ${atOnce} at once, to the first of three services that call each other;
+each layer may try ${tries} times in all. Every pod is meshed. The proxies retry as \`config.mesh.dev/retry: 5xx\` and
+\`retry-limit: ${tries - 1}\` on each service ask; the programs, in the other rows, at once and whatever failed.
+
+${table(rows, requests)}`;
+  if (values.write) await writeSection('storm', text);
+  else process.stdout.write(`${text}\n`);
+}
+
+await main();
