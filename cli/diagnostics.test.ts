@@ -7,8 +7,16 @@ import type { RunOptions } from './test-screen.ts';
 
 const web = { namespace: 'shop', kind: 'deployment', name: 'web' };
 const identity = 'spiffe://cluster.local/ns/shop/sa/web';
-const endpoint = { workload: web, identity, latency_ms: 1.234, pending: 1, failures: 0, ejected_until: null };
-const target = { kind: 'service', protocol: 'detect', connections: 2, endpoints_count: 2 } as const;
+const endpoint = {
+  workload: web,
+  identity,
+  latency_ms: 1.234,
+  pending: 1,
+  failures: 0,
+  ejected_until: null,
+  resting: false,
+};
+const target = { kind: 'service', protocol: 'detect', connections: 2, endpoints_count: 2, policy: null } as const;
 const state: ProxyState = {
   time: now.toISOString(),
   version,
@@ -37,6 +45,11 @@ const state: ProxyState = {
       address: '10.96.0.20:80',
       service: 'shop/cart',
       detected: 'http',
+      policy: {
+        timeouts: { request: 2_000, response: 500 },
+        retry: { statuses: [[502, 504]], grpc: [14], limit: 1 },
+        failureAccrual: 'consecutive',
+      },
       endpoints: [
         { ...endpoint, address: '10.1.0.5:80', pod: 'cart-1' },
         { ...endpoint, address: '10.1.0.6:80', pod: 'cart-2', failures: 5, ejected_until: after(1 / 86_400) },
@@ -50,7 +63,7 @@ const state: ProxyState = {
     },
   ],
   targets_count: 2,
-  inbound_ports: [{ port: 80, protocol: 'http1', declared: false, seen: after(-1 / 86_400) }],
+  inbound_ports: [{ port: 80, protocol: 'http1', declared: false, seen: after(-1 / 86_400), in_flight: 3, limit: 20 }],
   errors: [
     {
       ...{ time: after(-1 / 1440), direction: 'outbound', code: 'connect-failed', peer: '10.1.0.6:80', count: 5 },

@@ -5,6 +5,7 @@
  */
 import type { Protocol, Workload } from './discovery.ts';
 import type { TracingSettings } from './tracing.ts';
+import type { TrafficPolicy } from './traffic-policy.ts';
 
 export interface ProxyState {
   time: string;
@@ -32,7 +33,7 @@ export interface ProxyState {
   targets: TargetState[];
   targets_count: number;
   /** What clients of this pod have spoken to each of its ports, latest first. */
-  inbound_ports: { port: number; protocol: Protocol; declared: boolean; seen: string }[];
+  inbound_ports: InboundPortState[];
   errors: RecentError[];
   memory: { rss_bytes: number; heap_used_bytes: number; external_bytes: number };
 }
@@ -62,6 +63,17 @@ export interface ControlState {
   error: string | null;
 }
 
+export interface InboundPortState {
+  port: number;
+  protocol: Protocol;
+  declared: boolean;
+  /** When last. */
+  seen: string;
+  /** Requests with the application now, and how many may be at once; null without a limit (load shedding is off, or it has not been met). */
+  in_flight: number;
+  limit: number | null;
+}
+
 export interface TunnelState {
   peer: string;
   identity: string;
@@ -78,6 +90,8 @@ export interface TargetState {
   /** As declared, `detect` otherwise; and what was detected. */
   protocol: Protocol;
   detected: 'http' | 'server-first' | null;
+  /** What its Service asks for by annotation; null for nothing. */
+  policy: TrafficPolicy | null;
   /** Connections of the application to it now. */
   connections: number;
   endpoints: EndpointState[];
@@ -97,6 +111,8 @@ export interface EndpointState {
   failures: number;
   /** When it is tried again; null while it is in use. */
   ejected_until: string | null;
+  /** It asked for that itself, by Retry-After. */
+  resting: boolean;
 }
 
 /** Errors of one code with one peer, counted together. */

@@ -45,6 +45,7 @@ export function targetState(stack: TargetStack): TargetState {
     service: service ? `${service.namespace}/${service.name}` : null,
     protocol,
     detected: stack.serverFirst ? 'server-first' : stack.clientFirst ? 'http' : null,
+    policy: target.policy ?? null,
     connections,
     endpoints: endpoints.slice(0, maxEndpoints).map(endpointState),
     endpoints_count: endpoints.length,
@@ -52,7 +53,7 @@ export function targetState(stack: TargetStack): TargetState {
 }
 
 function endpointState(state: Balanced<unknown>): EndpointState {
-  const { endpoint, pending, failures, ejectedUntil } = state;
+  const { endpoint, pending, failures, ejectedUntil, resting } = state;
   const now = performance.now();
   return {
     address: endpoint.address,
@@ -63,6 +64,7 @@ function endpointState(state: Balanced<unknown>): EndpointState {
     pending,
     failures,
     ejected_until: ejectedUntil > 0 ? new Date(Date.now() + ejectedUntil - now).toISOString() : null,
+    resting,
   };
 }
 

@@ -1,6 +1,8 @@
 /** The screen of `mesh diagnostics proxy`. */
 import type { EndpointState, ProxyState, SettingState, TargetState } from '../../protocol/diagnostics.ts';
+import type { TrafficPolicy } from '../../protocol/traffic-policy.ts';
 import { counted } from '../counted.ts';
+import { formatDuration } from '../duration.ts';
 import { renderTable } from './table.ts';
 
 const width = 15;
@@ -97,14 +99,33 @@ function targets({ targets: shown, targets_count: count, time }: ProxyState): st
   const title = shown.length < count ? `Targets (the ${shown.length} used last of ${count})` : 'Targets';
   const rows = shown.flatMap((target) => targetRows(target, time));
   const header = ['TARGET', 'PROTOCOL', 'CONN', 'ENDPOINT', 'TLS', 'LATENCY', 'PENDING', 'STATE'];
-  return section(title, [renderTable(header, rows).trimEnd()]);
+  const policies = shown.flatMap((target) =>
+    target.policy ? [`${nameOf(target)}: ${policyText(target.policy)}`] : [],
+  );
+  return section(title, [renderTable(header, rows).trimEnd(), ...policies]);
 }
 
+const nameOf = ({ service, address }: TargetState): string =>
+  service === null ? address : service + address.slice(address.lastIndexOf(':'));
+
+function policyText({ timeouts = {}, retry, failureAccrual }: TrafficPolicy): string {
+  const times = Object.entries(timeouts).map(([of, time]) => `${of} timeout ${formatDuration(time)}`);
+  const range = ([from, to]: [number, number]) => (from === to ? String(from) : `${from}-${to}`);
+  return [
+    ...times,
+    ...(retry
+      ? [`up to ${counted(retry.limit, 'retry', 'retries')} of ${retryText(retry.statuses.map(range), retry.grpc)}`]
+      : []),
+    ...(failureAccrual ? ['failed responses eject'] : []),
+  ].join(', ');
+}
+
+const retryText = (statuses: string[], grpc: number[]): string =>
+  [...statuses, ...(grpc.length > 0 ? [`gRPC ${grpc.join('/')}`] : [])].join(' and ');
+
 function targetRows(target: TargetState, time: string): string[][] {
-  const { service, address, endpoints, endpoints_count: count } = target;
-  const port = address.slice(address.lastIndexOf(':'));
-  const name = service === null ? address : service + port;
-  const head = [name, target.detected ?? target.protocol, String(target.connections)];
+  const { endpoints, endpoints_count: count } = target;
+  const head = [nameOf(target), target.detected ?? target.protocol, String(target.connections)];
   if (endpoints.length === 0) return [[...head, 'none', '-', '-', '-', '-']];
   const rows = endpoints.map((endpoint) => [...head, ...endpointCells(endpoint, time)]);
   if (count > endpoints.length) rows.push([...head, `+${count - endpoints.length}`, '-', '-', '-', '-']);
@@ -113,7 +134,12 @@ function targetRows(target: TargetState, time: string): string[][] {
 
 function endpointCells(endpoint: EndpointState, time: string): string[] {
   const { latency_ms: latency, ejected_until: until, failures } = endpoint;
-  const state = until !== null ? `ejected:${apart(time, until)}` : failures > 0 ? `failed:${failures}` : 'ok';
+  const left = until === null ? '' : apart(time, until);
+  const state = left
+    ? `${endpoint.resting ? 'resting' : 'ejected'}:${left}`
+    : failures > 0
+      ? `failed:${failures}`
+      : 'ok';
   return [
     endpoint.pod ?? endpoint.address,
     endpoint.identity === null ? 'plain' : 'mtls',
@@ -130,8 +156,12 @@ function ports({ inbound_ports: seen, time }: ProxyState): string {
     one.protocol,
     one.declared ? 'declared' : 'detected',
     apart(one.seen, time),
+    String(one.in_flight),
+    one.limit === null ? '-' : String(one.limit),
   ]);
-  return section('Ports of the application', [renderTable(['PORT', 'PROTOCOL', 'KNOWN', 'LAST'], rows).trimEnd()]);
+  return section('Ports of the application', [
+    renderTable(['PORT', 'PROTOCOL', 'KNOWN', 'LAST', 'PENDING', 'LIMIT'], rows).trimEnd(),
+  ]);
 }
 
 function errors({ errors: recent }: ProxyState): string {

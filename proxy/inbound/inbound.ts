@@ -164,7 +164,12 @@ export class Inbound {
   get ports(): ProxyState['inbound_ports'] {
     return [...this.#spoken].reverse().map(([port, { protocol, at }]) => {
       const declared = this.#declared(port) !== 'detect';
-      return { port, protocol, declared, seen: new Date(at).toISOString() };
+      const gate = protocol === 'opaque' ? undefined : this.gates.of(port);
+      const limit = gate?.shedder?.limit ?? Number.POSITIVE_INFINITY;
+      return {
+        ...{ port, protocol, declared, seen: new Date(at).toISOString(), in_flight: gate?.inFlight ?? 0 },
+        limit: Number.isFinite(limit) ? Math.floor(limit) : null,
+      };
     });
   }
 
