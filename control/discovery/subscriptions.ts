@@ -112,10 +112,13 @@ export class Subscriptions {
   }
 }
 
+/** In memory of its own: a piece of Buffer's pool would keep the pool's 64 KB for as long as the target lives. */
 function lineOf({ target }: Found, version: number): Line {
-  return Buffer.from(
-    `${JSON.stringify({ type: 'target', target: { ...target, version } } satisfies ControlMessage)}\n`,
-  );
+  const message: ControlMessage = { type: 'target', target: { ...target, version } };
+  const text = `${JSON.stringify(message)}\n`;
+  const line = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+  line.write(text);
+  return line;
 }
 
 function add(index: Map<string, Set<Address>>, key: string | undefined, address: Address): void {
