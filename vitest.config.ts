@@ -1,6 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
-/** The rest of test/acceptance is about this machine: its command line, its demo. */
+/**
+ * The rest of test/acceptance stays on one ground. demo: its subject is the local mesh that it makes and removes. cli:
+ * what a terminal, a pipe and a machine without a cluster see; test/cluster/install and upgrade do it to a cluster.
+ * cli-errors: what this machine lacks for a local mesh. fix: test/cluster/faults and cni fix pods of a cluster. grpc: its
+ * libraries are in no image of the tests.
+ */
 const onBothGrounds = [
   'traffic',
   'http1',

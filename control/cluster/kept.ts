@@ -87,7 +87,11 @@ export function keptSlice(slice: KubeObject): KubeObject {
     ...{ apiVersion: slice.apiVersion, kind: slice.kind, addressType: slice.addressType },
     metadata: metadataOf(slice, () => false),
     ports: slice.ports?.map((one: Json) => pick(one, ['name', 'port'])),
-    endpoints: slice.endpoints?.map((one: Json) => pick(one, ['addresses', 'conditions'])),
+    endpoints: slice.endpoints?.map((one: Json) => ({
+      ...pick(one, ['addresses', 'conditions']),
+      // Of what it stands for, the name of the pod is read.
+      ...(one.targetRef?.kind === 'Pod' ? { pod: one.targetRef.name } : {}),
+    })),
   };
 }
 

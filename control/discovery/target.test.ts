@@ -58,6 +58,22 @@ test('where none is ready, endpoints that end and still serve are used', () => {
   expect(ips()).toEqual(['10.244.0.3:8080']);
 });
 
+test('an endpoint whose pod is deleted is used where there is no other: it would be dialled in plain text', () => {
+  const { kube, ips } = shop();
+  const both = slice([['10.244.0.2'], ['10.244.0.3']]);
+  for (const [index, name] of ['web-a', 'web-b'].entries()) both.endpoints[index].targetRef = { kind: 'Pod', name };
+  kube.put(resources.endpointSlices, both);
+  expect(ips()).toEqual(['10.244.0.2:8080', '10.244.0.3:8080']);
+  kube.remove(resources.pods, 'web-a', 'shop');
+  expect(ips()).toEqual(['10.244.0.3:8080']);
+  kube.remove(resources.pods, 'web-b', 'shop');
+  expect(ips()).toEqual(['10.244.0.2:8080', '10.244.0.3:8080']);
+  // Pods in the network of their node are known by name alone.
+  const { spec, ...rest } = pod('web-a', '10.244.0.2', { meshed: false });
+  kube.put(resources.pods, { ...rest, spec: { ...spec, hostNetwork: true } });
+  expect(ips()).toEqual(['10.244.0.2:8080']);
+});
+
 test('pods are used on while their nodes, and not they themselves, are why most of a service is not ready', () => {
   const { kube, ips } = shop();
   const unready = { ready: false, serving: false, terminating: false };

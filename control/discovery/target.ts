@@ -97,8 +97,11 @@ function targetPort(port: Json, pod: KubeObject): number | undefined {
   return containers.flatMap((one) => one.ports ?? []).find((one: Json) => one.name === target)?.containerPort;
 }
 
-/** How an endpoint may be used: `leaving` ends and still serves, `doubted` is not ready by its node's silence alone. */
-type Standing = 'ready' | 'leaving' | 'doubted';
+/**
+ * How an endpoint may be used: `leaving` ends and still serves, `doubted` is not ready by its node's silence alone, `gone`
+ * is one whose pod is not there: force-deleted, and its slice does not know it yet. It would be dialled in plain text.
+ */
+type Standing = 'ready' | 'leaving' | 'doubted' | 'gone';
 
 function standingOf(conditions: Json, pod: KubeObject | undefined): Standing | undefined {
   if (conditions?.ready !== false) return 'ready';
@@ -121,9 +124,9 @@ function isDoubted(pod: KubeObject | undefined): boolean {
  * Where most of a service is doubted at once, the node controller errs rather than the pods, and the proxies find out by
  * themselves which are gone. Pods that end but still serve are better than none (as kube-proxy does it).
  */
-function chosen({ ready, leaving, doubted }: Record<Standing, Endpoint[]>): Endpoint[] {
+function chosen({ ready, leaving, doubted, gone }: Record<Standing, Endpoint[]>): Endpoint[] {
   if (doubted.length > ready.length) return [...ready, ...doubted];
-  return ready.length > 0 ? ready : leaving;
+  return [ready, leaving, gone].find((endpoints) => endpoints.length > 0) ?? [];
 }
 
 export function findTarget(cluster: Cluster, address: Address, trustDomain: string): Found {
@@ -132,7 +135,7 @@ export function findTarget(cluster: Cluster, address: Address, trustDomain: stri
   const servicePort = service?.spec.ports?.find((one: Json) => one.port === port && (one.protocol ?? 'TCP') === 'TCP');
   if (service && servicePort) {
     const { namespace, name } = service.metadata as { namespace: string; name: string };
-    const found: Record<Standing, Endpoint[]> = { ready: [], leaving: [], doubted: [] };
+    const found: Record<Standing, Endpoint[]> = { ready: [], leaving: [], doubted: [], gone: [] };
     let opaque = portListed(opaquePorts(service), port);
     for (const slice of cluster.slicesOf(namespace, name)) {
       const number = slice.ports?.find((one: Json) => (one.name ?? '') === (servicePort.name ?? ''))?.port;
@@ -140,10 +143,12 @@ export function findTarget(cluster: Cluster, address: Address, trustDomain: stri
       for (const one of slice.endpoints ?? []) {
         for (const endpointIp of one.addresses as string[]) {
           const pod = cluster.podAt(endpointIp);
-          const standing = service.spec.publishNotReadyAddresses === true ? 'ready' : standingOf(one.conditions, pod);
+          const published = service.spec.publishNotReadyAddresses === true;
+          const standing = published ? 'ready' : standingOf(one.conditions, pod);
           if (!standing) continue;
           if (portListed(opaquePorts(pod), number)) opaque = true;
-          found[standing].push(endpointAt(formatAddress(endpointIp, number), pod, trustDomain));
+          const isGone = one.pod !== undefined && !cluster.pods.get(namespace, one.pod);
+          found[isGone ? 'gone' : standing].push(endpointAt(formatAddress(endpointIp, number), pod, trustDomain));
         }
       }
     }

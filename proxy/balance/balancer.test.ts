@@ -87,6 +87,21 @@ test('five failures in a row eject an endpoint; probation doubles; success ends 
   expect(failing.ejections).toBe(0);
 });
 
+test('a retry goes to the endpoint that has not failed lately, though others answered on connections they had', () => {
+  const { balancer, clock } = setup(3);
+  const [ending, dead, sound] = balancer.endpoints;
+  // The sound one is the busiest: by load alone it would come last.
+  sound!.pending = 100;
+  for (const state of [ending!, dead!]) {
+    balancer.failed(state);
+    balancer.succeeded(state, 1);
+    expect(balancer.pick(state.endpoint)).toBe(state === ending ? dead : sound);
+  }
+  expect(balancer.pick(ending!.endpoint)).toBe(sound);
+  clock.now += 10_000;
+  expect(balancer.pick(ending!.endpoint)).toBe(dead);
+});
+
 test('one that asks for rest is left alone that long, whatever comes of it, and never more than half of all', () => {
   const { balancer, clock } = setup(3);
   const [first, second] = balancer.endpoints;

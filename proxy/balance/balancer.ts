@@ -9,6 +9,8 @@ import { SlowStart } from './slow-start.ts';
 const failuresToEject = 5;
 const firstProbationMs = 1_000;
 const maxProbationMs = 60_000;
+/** As long as the news of an endpoint's end may take. */
+const failedLatelyMs = 5_000;
 
 export interface BalancerOptions<T> {
   /** Makes what is kept per endpoint; asked again when the endpoint's workload or identity changes. */
@@ -99,14 +101,16 @@ export class Balancer<T> {
 
   /**
    * For a retry, which is rare: the least loaded of those with the fewest failures in a row, over all of them. While
-   * several endpoints go at once two choices might both be dead.
+   * several endpoints go at once two choices might both be dead, and one that ends still answers on connections it has:
+   * its successes do not make it as good as one that has not failed lately.
    */
   #another(avoid: Endpoint, now: number): EndpointState<T> | undefined {
     let best: EndpointState<T> | undefined;
     let bestRank = Number.POSITIVE_INFINITY;
     for (const state of this.#all) {
       if (state.endpoint.address === avoid.address) continue;
-      const rank = state.ejectedUntil > 0 ? failuresToEject : state.failures;
+      const lately = now - state.failedAt < failedLatelyMs ? 0.5 : 0;
+      const rank = state.ejectedUntil > 0 ? failuresToEject : state.failures + lately;
       if (!best || rank < bestRank || (rank === bestRank && state.load(now) < best.load(now))) {
         best = state;
         bestRank = rank;
@@ -134,6 +138,7 @@ export class Balancer<T> {
   /** No connection could be made to it, or its responses count and this one failed. Whether that ejects it. */
   failed(state: EndpointState<T>): boolean {
     state.failures++;
+    state.failedAt = this.#now();
     if (state.failures < failuresToEject || state.ejectedUntil > 0) return false;
     const probation = Math.min(maxProbationMs, firstProbationMs * 2 ** state.ejections);
     if (!this.#leaveOut(state, probation * (0.75 + this.#random() * 0.5))) return false;

@@ -16,6 +16,8 @@ export class EndpointState<T> {
   pending = 0;
   /** Consecutive connection failures, and failed responses where those count. */
   failures = 0;
+  /** When it last failed, milliseconds, whatever succeeded since. */
+  failedAt = Number.NEGATIVE_INFINITY;
   /** Ejections in a row, without a success between. */
   ejections = 0;
   /** When its probation ends, milliseconds; 0 while it is in use. */

@@ -75,13 +75,18 @@ export class Outbound {
     if ((stack.protocol !== 'detect' && !declared) || stack.serverFirst) return this.#opaque(socket, undefined, stack);
     // A declared HTTP/2 server does not speak first; its client may still speak TLS.
     const patienceMs = declared ? prefaceMs : stack.clientFirst ? lineMs : graceMs;
+    this.#detect(socket, stack, patienceMs, () => this.#silent(socket, stack));
+  }
+
+  /** Whoever speaks first is the client; `silent` is called where it does not within its time. */
+  #detect(socket: Socket, stack: TargetStack, patienceMs: number, silent: () => void): void {
     awaitProtocol(socket, patienceMs, (outcome, read) => {
       if (outcome === 'http1' || outcome === 'http2') stack.clientFirst = true;
       if (outcome === 'closed') socket.destroy();
       else if (outcome === 'http2') this.#http2(socket, read, stack);
-      else if (declared) this.#opaque(socket, read, stack);
+      else if (stack.protocol === 'http2') this.#opaque(socket, read, stack);
       else if (outcome === 'http1') this.#http1(socket, read, stack);
-      else if (outcome === 'silent') this.#silent(socket, stack);
+      else if (outcome === 'silent') silent();
       else this.#opaque(socket, read, stack);
     });
     socket.resume();
@@ -136,6 +141,12 @@ export class Outbound {
       const server = carrier.detach();
       const link: Link = { stack, carrier, series, done };
       firstSpeaker(socket, server, (speaker) => {
+        // A client that is slow to send its request, and an endpoint that goes meanwhile: nothing of it is lost yet.
+        if (speaker === 'ended' && stack.clientFirst && !socket.destroyed && !socket.readableEnded) {
+          done();
+          server.on('error', () => {}).destroy();
+          return this.#detect(socket, stack, prefaceMs, () => socket.destroy());
+        }
         if (speaker === 'server' || speaker === 'ended') {
           if (speaker === 'server') stack.serverFirst = true;
           return this.#splice(socket, server, undefined, link);
