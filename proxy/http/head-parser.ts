@@ -291,7 +291,9 @@ export class HeadParser {
   #complete(buffer: Buffer, base: number): boolean {
     if (this.chunked && this.minor === 0) return this.#fail('transfer-encoding-in-http-1-0') > 0;
     if (this.chunked && this.contentLength >= 0) return this.#fail('length-and-chunked') > 0;
-    if (this.#request && this.#hosts === 0 && this.minor === 1) return this.#fail('host-missing') > 0;
+    // Where an HTTP/1.0 target is absolute some servers take its host, some none.
+    if (this.#request && this.#hosts === 0 && (this.minor === 1 || this.#absolute))
+      return this.#fail('host-missing') > 0;
     if (this.#absolute && this.#hosts === 1) {
       const target = buffer.toString('latin1', base + this.targetStart, base + this.targetEnd);
       const authority = target.slice(target.indexOf('//') + 2).split(/[/?#]/, 1)[0]!;

@@ -159,7 +159,10 @@ export class Http1Connection implements Http1Client, Timed {
     this.#phase = 'exchange';
     const last = (this.#clientEnded && end === buffer.length) || this.#draining;
     const closeAfter = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive) || last;
-    if (end < buffer.length) this.#pending = buffer.subarray(end);
+    if (end < buffer.length) {
+      this.#pending = buffer.subarray(end);
+      this.#client.pause();
+    }
     this.#exchange.begin(end === buffer.length ? buffer : buffer.subarray(0, end), headEnd, closeAfter);
   }
 

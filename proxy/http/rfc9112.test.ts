@@ -29,6 +29,7 @@ describe('request target (RFC 9112 section 3.2)', () => {
     ['an http URI without a host', 'GET http:///x HTTP/1.1\r\nHost:\r\n\r\n', 400, 'bad-target'],
     ['an http URI that is only a scheme', 'GET http:// HTTP/1.1\r\nHost:\r\n\r\n', 400, 'bad-target'],
     ['an https URI without a host', 'GET https://?q HTTP/1.1\r\nHost:\r\n\r\n', 400, 'bad-target'],
+    ['an absolute target without Host, even in HTTP/1.0', 'GET http://a/ HTTP/1.0\r\n\r\n', 400, 'host-missing'],
     ['a fragment', 'GET /x#y HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'bad-request-line'],
     ['CONNECT', 'CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n', 405, 'method-refused'],
     ['a host with a byte that no host has', 'GET / HTTP/1.1\r\nHost: a"b\r\n\r\n', 400, 'bad-host'],

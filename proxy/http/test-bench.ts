@@ -32,6 +32,8 @@ export async function listen(server: Server): Promise<Address> {
 }
 
 export interface Bench {
+  /** Where the engine listens, for more clients than this one. */
+  port: number;
   client: Peer;
   /** Connections of the application, in order. */
   servers: Peer[];
@@ -96,14 +98,15 @@ export async function bench(options: { before?: Address[]; onServer?: (peer: Pee
       });
     }),
   );
-  const socket = connect({ host: '127.0.0.1', port: Number(address.split(':')[1]), allowHalfOpen: true });
+  const port = Number(address.split(':')[1]);
+  const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true });
   await once(socket, 'connect');
   ends.push(() => {
     socket.destroy();
     connector.close();
     timers.stop();
   });
-  return { client: new Peer(socket), servers, attempts, requests, refused, pending: () => pending };
+  return { port, client: new Peer(socket), servers, attempts, requests, refused, pending: () => pending };
 }
 
 export const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
