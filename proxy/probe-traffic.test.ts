@@ -5,7 +5,7 @@ import type net from 'node:net';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { formatAddress, type Probe } from '../protocol/discovery.ts';
 import { ask, http2Server } from './test-http2.ts';
-import { mesh, reports, startMesh, stopMesh, tell } from './test-mesh.ts';
+import { accessLog, mesh, reports, startMesh, stopMesh, tell } from './test-mesh.ts';
 import { until } from './test-peer.ts';
 
 beforeAll(() => startMesh());
@@ -47,11 +47,12 @@ function counted(): number[] {
   return [all.reduce((sum, one) => sum + one.requests, 0), all.reduce((sum, one) => sum + one.opened, 0)];
 }
 
-test('HTTP probes are answered and not counted; whatever differs in one thing is traffic', async () => {
+test('HTTP probes are answered, not counted and not logged; whatever differs in one thing is traffic', async () => {
   const server = http.createServer((request, response) => response.end(request.url));
   const port = await listen(server);
   mesh.destination = formatAddress('127.0.1.1', port);
   await policy(port, [{ path: '/' }, { path: '/healthz?full=1' }, { path: '/own', agent: 'checker/1' }]);
+  mesh.server.accessLog.set('json', 60_000);
   const before = counted();
   for (let i = 0; i < 10; i++) expect(await get('/', 'kube-probe/1.33')).toBe('200 /');
   expect(await get('/healthz?full=1', 'kube-probe/1.33')).toBe('200 /healthz?full=1');
@@ -61,6 +62,8 @@ test('HTTP probes are answered and not counted; whatever differs in one thing is
   await get('/healthz', 'kube-probe/1.33');
   await get('/own', 'kube-probe/1.33');
   await vi.waitFor(() => expect(counted().map((one, i) => one - before[i]!)).toEqual([4, 4]));
+  await vi.waitFor(() => expect(accessLog('web')).toHaveLength(4));
+  mesh.server.accessLog.set('off', 60_000);
   expect(mesh.server.inbound.gates.of(port).inFlight).toBe(0);
   server.close();
 });

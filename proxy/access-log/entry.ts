@@ -10,6 +10,8 @@ export interface End {
 /** Between whom it went. */
 export interface Ends {
   client: End;
+  /** Of a client without a proxy; null where a tunnel tells who it is, and for the pod's own application. */
+  clientAddress: string | null;
   server: End;
   /** Outbound: the service dialled, `namespace/name`. */
   service: string | null;

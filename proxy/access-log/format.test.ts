@@ -11,6 +11,7 @@ const entry: Entry = {
   protocol: 'grpc',
   time: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
   client: end('web'),
+  clientAddress: null,
   server: end('cart'),
   service: 'shop/cart',
   endpoint: '10.1.0.5:80',
@@ -72,6 +73,7 @@ test('the Common Log Format, of a request and of a connection', () => {
     'shop/deployment/web - spiffe://cluster.local/ns/shop/sa/web [02/Jan/2026:03:04:05 +0000] "POST /shop.Cart/Add HTTP/2.0" 200 3400\n',
   );
   const { request: _, ...connection } = entry;
+  expect(commonLine({ ...entry, client: anonymous, clientAddress: '10.1.0.9' })).toMatch(/^10\.1\.0\.9 - - \[/);
   expect(commonLine({ ...connection, protocol: 'tcp', client: anonymous })).toBe(
     '- - - [02/Jan/2026:03:04:05 +0000] "TCP 10.1.0.5:80" - 3400\n',
   );

@@ -24,6 +24,7 @@ export function jsonLine(entry: Entry): string {
     direction: entry.direction,
     protocol: entry.protocol,
     client: workload(entry.client.workload),
+    client_address: entry.clientAddress ?? undefined,
     client_identity: entry.client.identity ?? undefined,
     server: workload(entry.server.workload),
     server_identity: entry.server.identity ?? undefined,
@@ -51,11 +52,11 @@ const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', '
 
 /** `host ident user [time] "request" status bytes`; a connection has `TCP endpoint` for its request. */
 export function commonLine(entry: Entry): string {
-  const { client, request } = entry;
+  const { client, clientAddress, request } = entry;
   const asked = request
     ? `${request.method} ${request.path.slice(0, maxText)} ${versions[entry.protocol]}`
     : `TCP ${entry.endpoint ?? '-'}`;
-  const who = `${workload(client.workload) ?? '-'} - ${client.identity ?? '-'}`;
+  const who = `${workload(client.workload) ?? clientAddress ?? '-'} - ${client.identity ?? '-'}`;
   const status = request?.status || '-';
   return `${who} [${clock(entry.time)}] "${quoted(asked)}" ${status} ${entry.responseBytes}\n`;
 }

@@ -63,8 +63,10 @@ export class InboundObserver implements HttpObserver {
     const { probes, trails, chain } = this.#options;
     const { request, grpc } = exchange;
     if (probes && isProbe(probes, request)) exchange.state = probe;
-    else if (!this.#counted) this.#count();
-    if (trails.active) trails.begin(exchange);
+    else {
+      if (!this.#counted) this.#count();
+      if (trails.active) trails.begin(exchange);
+    }
     let left = grpc ? parseGrpcTimeout(request.value(grpcTimeoutHeader)) : undefined;
     if (request.fromMesh) {
       left = parseDeadline(request.value(deadlineHeader)) ?? left;

@@ -1,6 +1,6 @@
 /** Inbound: plain TCP or an HBONE tunnel → application first → who speaks, and what → HTTP/1 or HTTP/2 engine, or splice. */
 
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ProxyState } from '../../protocol/diagnostics.ts';
 import {
@@ -280,8 +280,12 @@ export class Inbound {
     this.#options.log.warn('the application does not answer', { destination: client.destination, why: error?.message });
   }
 
-  #ends({ workload, identity, destination }: Omit<Client, 'stream'>): Ends {
-    return { client: { workload, identity }, server: this.#options.own, service: null, endpoint: destination };
+  #ends({ stream, workload, identity, destination }: Omit<Client, 'stream'> & { stream: Duplex | undefined }): Ends {
+    return {
+      client: { workload, identity },
+      clientAddress: stream instanceof Socket ? (stream.remoteAddress ?? null) : null,
+      ...{ server: this.#options.own, service: null, endpoint: destination },
+    };
   }
 
   #series(client: Pick<Client, 'identity' | 'workload'>, protocol: 'http' | 'tcp'): Series {

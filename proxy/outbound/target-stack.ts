@@ -329,6 +329,7 @@ export class TargetStack implements TargetUser, Http1Target, Http2Target, HttpOb
     const { service } = this.#target;
     return {
       client: this.#own,
+      clientAddress: null,
       server: { workload: endpoint?.workload ?? null, identity: endpoint?.identity ?? null },
       service: service ? `${service.namespace}/${service.name}` : null,
       endpoint: endpoint?.address ?? null,

@@ -100,6 +100,7 @@ function attributesOf(span: FinishedSpan): Attributes {
     [name.ATTR_NETWORK_PROTOCOL_VERSION]: span.protocol === 'http1' ? '1.1' : '2',
     [name.ATTR_SERVER_ADDRESS]: server.host,
     [name.ATTR_SERVER_PORT]: server.port,
+    [name.ATTR_CLIENT_ADDRESS]: span.clientAddress,
     [name.ATTR_NETWORK_PEER_ADDRESS]: other.host,
     [name.ATTR_NETWORK_PEER_PORT]: other.port,
     [name.ATTR_HTTP_REQUEST_RESEND_COUNT]: span.attempts > 1 ? span.attempts - 1 : undefined,

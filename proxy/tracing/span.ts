@@ -27,6 +27,8 @@ export interface FinishedSpan {
   error: string | undefined;
   /** Address of the other end: the endpoint of a client's span. */
   peer: string | undefined;
+  /** Of a client without a proxy. */
+  clientAddress: string | undefined;
   peerWorkload: Workload | null;
   peerIdentity: string | null;
   /** `namespace/name`. */

@@ -146,6 +146,21 @@ test('a request that no endpoint answers has its code', async () => {
   expect(entry.status).toBeUndefined();
 });
 
+test('a client without a proxy is told by its address', async () => {
+  mesh.destination = formatAddress(ips[0]!, await serve(httpApp));
+  mesh.server.accessLog.set('json', 60_000);
+  const port = mesh.server.ports.inbound;
+  await new Promise<void>((resolve, reject) => {
+    const path = '/plain-client';
+    http
+      .get({ host: '127.0.0.1', port, path, agent: false }, (one) => one.resume().on('end', resolve))
+      .on('error', reject);
+  });
+  const line = await vi.waitFor(() => accessLog('web').find((one) => one.includes('/plain-client')) ?? expect.fail());
+  expect(JSON.parse(line)).toMatchObject({ direction: 'inbound', client_address: '127.0.0.1', ...server });
+  expect(JSON.parse(line).client).toBeUndefined();
+});
+
 test('the Common Log Format', async () => {
   await serve(httpApp);
   logRequests('common');

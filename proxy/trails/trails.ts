@@ -135,6 +135,7 @@ export class Trails {
       attempts: exchange.attempts,
       error: exchange.error?.code,
       peer: direction === 'outbound' ? (ends.endpoint ?? undefined) : undefined,
+      clientAddress: ends.clientAddress ?? undefined,
       peerWorkload: workload,
       peerIdentity: identity,
       service: ends.service,
