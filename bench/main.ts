@@ -70,12 +70,23 @@ await ensurePrograms({
   openssl: 'openssl',
   curl: 'curl',
 });
+/** The mesh that runs now; a signal takes it down. */
+let running: LocalMesh | undefined;
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, async () => {
+    say('ended by a signal: taking the mesh down');
+    await running?.uninstall();
+    process.exit(130);
+  });
+
 if (values.mix === undefined) await compareAll();
 else await mix(Number(values.mix));
 
 async function mix(minutes: number): Promise<void> {
   if (!(minutes >= 1)) throw new Error('--mix takes minutes, at least 1');
-  const result = await runMix(minutes, say);
+  const result = await runMix(minutes, say, (mesh) => {
+    running = mesh;
+  });
   process.stdout.write(`${mixTable(result)}\n`);
   if (values.json) await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
 }
@@ -84,7 +95,9 @@ async function compareAll(): Promise<void> {
   const outcomes = new Map<Section, Outcome>();
   for (const protocol of ['http1', 'http2'] as const) {
     const some = wanted.filter((section) => section.protocol === protocol);
-    if (some.length > 0) await compare(protocol, some, outcomes);
+    const together = some.filter((section) => !section.alone);
+    if (together.length > 0) await compare(protocol, together, outcomes);
+    for (const section of some.filter(({ alone }) => alone)) await compare(protocol, [section], outcomes);
   }
   for (const [{ title }, { table }] of outcomes) process.stdout.write(`${title}\n\n${table}\n\n`);
   if (values.json) {
@@ -98,10 +111,11 @@ async function compareAll(): Promise<void> {
     }
 }
 
-/** All peers of a protocol, in a mesh of their own. */
+/** All peers of a protocol under some loads, in a mesh of their own. */
 async function compare(protocol: Protocol, some: Section[], outcomes: Map<Section, Outcome>): Promise<void> {
   say(`starting a local mesh for ${protocol}`);
   const mesh = await LocalMesh.install();
+  running = mesh;
   try {
     const pairs: Pair[] = [];
     for (const peer of peers) if (peer.protocols.includes(protocol)) pairs.push(await deploy(peer, mesh, protocol));
@@ -117,6 +131,7 @@ async function compare(protocol: Protocol, some: Section[], outcomes: Map<Sectio
       outcomes.set(section, await section.run(ground));
     }
   } finally {
+    running = undefined;
     const left = await mesh.uninstall();
     if (left.length > 0) say(`left behind: ${left.join(', ')}`);
   }

@@ -27,12 +27,19 @@ export interface MixResult {
   cpu_seconds: number;
 }
 
-export async function runMix(minutes: number, say: (text: string) => void): Promise<MixResult> {
+/** `runs` hears of the mesh while there is one. */
+export async function runMix(
+  minutes: number,
+  say: (text: string) => void,
+  runs: (mesh: LocalMesh | undefined) => void,
+): Promise<MixResult> {
   const mesh = await LocalMesh.install();
+  runs(mesh);
   try {
     const { client, server, host } = await deploy(mesh);
     return await load(mesh, client, server, host, minutes, say);
   } finally {
+    runs(undefined);
     const left = await mesh.uninstall();
     if (left.length > 0) say(`left behind: ${left.join(', ')}`);
   }

@@ -10,8 +10,11 @@ import { type Ground, markdown, type Outcome, type Section } from './section.ts'
 const wanted = 10_000;
 const perConnection = 100;
 /** Without change for this long, no more will come. */
-const stillMs = 4_000;
-const longestMs = 40_000;
+const stillMs = 10_000;
+const longestMs = 60_000;
+
+/** A proxy of this mesh gives back what only its start needed five seconds after it. */
+const settleMs = 6_000;
 
 /** A program in a pod that prints numbers; ends with its input. */
 class Counter {
@@ -54,8 +57,9 @@ interface Row {
   total: number;
 }
 
-/** Lets the proxies rest before and after, so that only what is held counts. */
+/** What the memory of both proxies grows by while something is held. */
 async function held(ground: Ground, pair: Pair, hold: () => Promise<{ count: number; end(): Promise<void> }>) {
+  await wait(settleMs);
   const before = await Promise.all(pair.proxies.map(usage));
   const { count, end } = await hold();
   await wait(2000);
@@ -100,6 +104,7 @@ export const connections: Section = {
   title: 'Idle connections',
   about: `${wanted} connections of clients, each of which had one answer and is kept: what the memory of both proxies grew by, for each. Once per pair, in its turn.`,
   protocol: 'http1',
+  alone: true,
   run: async (ground) => {
     const rows: Row[] = [];
     for (const pair of ground.pairs)
@@ -119,6 +124,7 @@ export const streams: Section = {
   title: 'Streams',
   about: `${wanted} requests of HTTP/2 that are never answered, ${perConnection} on a connection: what the memory of both proxies grew by, for each. Once per pair, in its turn.`,
   protocol: 'http2',
+  alone: true,
   run: async (ground) => {
     const rows: Row[] = [];
     for (const pair of ground.pairs) {

@@ -30,6 +30,8 @@ export interface Section {
   /** What the figures are, for docs/benchmarks.md. */
   about: string;
   protocol: Protocol;
+  /** In a mesh of its own: memory that another load left behind would hide what this one takes. */
+  alone?: true;
   run(ground: Ground): Promise<Outcome>;
 }
 
