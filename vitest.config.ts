@@ -17,6 +17,7 @@ const onBothGrounds = [
   'operations',
   'bench',
   'retry-storm',
+  'resilience',
 ];
 
 /**
