@@ -10,7 +10,9 @@ export interface Entry {
 const smallestEntry = 32;
 
 export class DynamicTable {
-  readonly #ring: (Entry | undefined)[];
+  /** Made for the first entry: many peers add none. */
+  #ring: (Entry | undefined)[] = [];
+  readonly #places: number;
   /** Where the next one goes; how many there are, and their size. */
   #next = 0;
   #count = 0;
@@ -22,13 +24,13 @@ export class DynamicTable {
   /** `capacity`: bytes at most, now and ever. */
   constructor(capacity: number) {
     this.#capacity = capacity;
-    this.#ring = new Array<Entry | undefined>(capacity / smallestEntry).fill(undefined);
+    this.#places = capacity / smallestEntry;
   }
 
   /** The newest has index 0. */
   at(index: number): Entry | undefined {
     if (index < 0 || index >= this.#count) return undefined;
-    return this.#ring[(this.#next - 1 - index + this.#ring.length) % this.#ring.length];
+    return this.#ring[(this.#next - 1 - index + this.#places) % this.#places];
   }
 
   /** One larger than the table empties it. */
@@ -36,8 +38,9 @@ export class DynamicTable {
     this.generation++;
     this.#evict(this.#capacity - entry.size);
     if (entry.size > this.#capacity) return;
+    if (this.#ring.length === 0) this.#ring = new Array<Entry | undefined>(this.#places).fill(undefined);
     this.#ring[this.#next] = entry;
-    this.#next = (this.#next + 1) % this.#ring.length;
+    this.#next = (this.#next + 1) % this.#places;
     this.#count++;
     this.#size += entry.size;
   }
@@ -50,7 +53,7 @@ export class DynamicTable {
 
   #evict(room: number): void {
     while (this.#count > 0 && this.#size > room) {
-      const oldest = (this.#next - this.#count + this.#ring.length) % this.#ring.length;
+      const oldest = (this.#next - this.#count + this.#places) % this.#places;
       this.#size -= this.#ring[oldest]!.size;
       this.#ring[oldest] = undefined;
       this.#count--;

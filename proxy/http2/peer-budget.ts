@@ -27,7 +27,8 @@ export class PeerBudget {
   readonly #idleFrames = new TokenBucket(idleFrames.rate, idleFrames.burst);
   readonly #windowUpdates = new TokenBucket(windowUpdates.rate, windowUpdates.burst);
   readonly resets = new TokenBucket(resets.rate, resets.burst);
-  readonly #reset = new Set<number>();
+  /** Made for the first of them, which most connections never have. */
+  #reset: Set<number> | undefined;
 
   /** A frame of a message, with so many bytes of content, has come or gone. */
   earn(bytes: number): void {
@@ -43,6 +44,7 @@ export class PeerBudget {
 
   /** Notes a stream that this end has reset. */
   wasReset(stream: number): void {
+    this.#reset ??= new Set();
     if (this.#reset.size >= remembered) this.#reset.delete(this.#reset.values().next().value!);
     this.#reset.add(stream);
   }
@@ -54,11 +56,11 @@ export class PeerBudget {
 
   /** Whether this end has reset the stream, and the peer may not know. */
   hasReset(stream: number): boolean {
-    return this.#reset.has(stream);
+    return this.#reset?.has(stream) === true;
   }
 
   /** Whether the peer cannot be blamed for one more header block on the stream. */
   mayTrail(stream: number): boolean {
-    return this.#reset.delete(stream);
+    return this.#reset?.delete(stream) === true;
   }
 }

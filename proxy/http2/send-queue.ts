@@ -1,5 +1,7 @@
 /** What a stream has to say and windows have not let through: content, then its end or a trailer. */
 
+import { release } from '../net/reclaim.ts';
+
 /** Chunks smaller than this are gathered, so that a crowd of tiny ones costs what its bytes do. */
 const gatherBytes = 4096;
 
@@ -50,7 +52,10 @@ export class SendQueue {
         break;
       }
       chunks.shift();
+      // Its bytes have been copied.
+      release(chunk);
     }
+    if (chunks.length === 0) this.#tail = undefined;
     return sent;
   }
 }

@@ -1,3 +1,5 @@
+const clock = () => performance.now();
+
 /** So many at once, and so many a second: what a peer may ask for. */
 export class TokenBucket {
   readonly #rate: number;
@@ -7,7 +9,7 @@ export class TokenBucket {
   #at: number;
 
   /** `now`: milliseconds, monotonic. */
-  constructor(rate: number, burst: number, now: () => number = () => performance.now()) {
+  constructor(rate: number, burst: number, now: () => number = clock) {
     this.#rate = rate;
     this.#burst = burst;
     this.#now = now;

@@ -32,6 +32,14 @@ let passed = 0;
 let left = 0;
 let markedAt = Number.NEGATIVE_INFINITY;
 
+/**
+ * Frees the memory of bytes that nobody looks at any more, now and not at some collection. They have a buffer of their
+ * own (`allocUnsafeSlow`).
+ */
+export function release(bytes: Buffer): void {
+  (bytes.buffer as ArrayBuffer).transfer(0);
+}
+
 /** Counts bytes that are passed on; collects what they left behind once there are enough. */
 export function passedOn(bytes: number): void {
   passed += bytes;
