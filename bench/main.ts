@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: load → client proxy → mutual TLS → server proxy → nginx, for this mesh and its peers, in pods of a
  * local mesh of its own. Peers take turns within each round, so that drift of the machine hits all alike.
- * Flags: --only http1,http2,bodies,connections,latency,grpc,idle,streams (all), --rounds N (2), --seconds N (4),
+ * Flags: --only http1,http2,bodies,connections,latency,grpc,idle,slow,streams (all), --rounds N (2), --seconds N (4),
  * --connections 8,32,128 (of http1), --peers mesh,haproxy,… (all), --json FILE, --write (docs/benchmarks.md);
  * --mix MINUTES: in place of all that, a mixed load and the memory of this mesh's proxies meanwhile.
  */
@@ -23,8 +23,9 @@ import { latency } from './sections/latency.ts';
 import { bodies, grpc, http1, http2, reconnecting } from './sections/loads.ts';
 import { connections as idle, streams } from './sections/memory.ts';
 import type { Outcome, Section } from './sections/section.ts';
+import { slow } from './sections/slow.ts';
 
-const sections: Section[] = [http1, bodies, reconnecting, latency, idle, http2, grpc, streams];
+const sections: Section[] = [http1, bodies, reconnecting, latency, idle, slow, http2, grpc, streams];
 const known = [own, haproxy, envoy, httpProxy];
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 

@@ -7,9 +7,9 @@ import { program } from '../program.ts';
 import { wrk } from '../wrk.ts';
 import { type Ground, markdown, type Outcome, type Section } from './section.ts';
 
-const connections = 32;
+export const connections = 32;
 
-async function paced(ground: Ground, pair: Pair, rate: number, seconds: number): Promise<LoadResult> {
+export async function paced(ground: Ground, pair: Pair, rate: number, seconds: number): Promise<LoadResult> {
   const { hostname, port } = new URL(pair.url);
   const options: LoadOptions = {
     ...{ host: hostname, port: Number(port || 80), path: '/', http2: false, connections, rate, seconds },

@@ -1,50 +1,15 @@
 /** What one more connection, or one more stream, costs each proxy in memory. */
-import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
-import { execa } from 'execa';
 import type { Pair } from '../pair.ts';
 import { program } from '../program.ts';
 import { usage } from '../usage.ts';
+import { Counter } from './counter.ts';
 import { type Ground, markdown, type Outcome, type Section } from './section.ts';
 
 const wanted = 10_000;
 const perConnection = 100;
-/** Without change for this long, no more will come. */
-const stillMs = 10_000;
-const longestMs = 60_000;
-
 /** A proxy of this mesh gives back what only its start needed five seconds after it. */
 const settleMs = 6_000;
-
-/** A program in a pod that prints numbers; ends with its input. */
-class Counter {
-  readonly #running;
-  last = 0;
-  #changed = performance.now();
-
-  constructor(command: string[]) {
-    const [first, ...args] = command;
-    this.#running = execa(first!, args, { stdin: 'pipe', buffer: false, stderr: 'inherit', reject: false });
-    createInterface({ input: this.#running.stdout }).on('line', (line) => {
-      if (Number(line) !== this.last) this.#changed = performance.now();
-      this.last = Number(line);
-    });
-  }
-
-  /** Until there are that many, or no more come. */
-  async settled(count: number): Promise<void> {
-    const deadline = performance.now() + longestMs;
-    while (this.last < count && performance.now() < deadline) {
-      if (this.last > 0 && performance.now() - this.#changed > stillMs) return;
-      await wait(100);
-    }
-  }
-
-  async end(): Promise<void> {
-    this.#running.stdin.end();
-    await this.#running;
-  }
-}
 
 interface Row {
   peer: string;
