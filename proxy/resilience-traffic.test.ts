@@ -257,7 +257,7 @@ describe.each(kinds)('%s', (kind) => {
   test('the time for a request holds over all its tries, and is told to the server', async () => {
     const service = await serve(
       kind,
-      { 'timeout-request': '300ms', 'timeout-response': '100ms', retry: '504', 'retry-limit': '10' },
+      { 'timeout-request': '900ms', 'timeout-response': '300ms', retry: '504', 'retry-limit': '10' },
       () => undefined,
     );
     const answer = await request(kind, service.address);
@@ -266,8 +266,28 @@ describe.each(kinds)('%s', (kind) => {
     expect(service.seen.length).toBeGreaterThan(1);
     expect(service.seen.length).toBeLessThan(5);
     const left = service.seen.map((one) => Number(one.headers['mesh-deadline']));
-    expect(left[0]).toBeLessThanOrEqual(300);
+    expect(left[0]).toBeLessThanOrEqual(900);
     expect(left[1]).toBeLessThan(left[0]!);
+  });
+
+  test('where the server finds first that the time is over, the client hears whose limit it was', async () => {
+    const late = { status: 504, headers: { 'mesh-error': 'deadline-exceeded; late' }, body: 'late' };
+    // As the server's proxy does whose clock is a little ahead.
+    const service = await serve(kind, { 'timeout-request': '300ms' }, ({ headers }, again) => {
+      setTimeout(() => again(late), Number(headers['mesh-deadline']) - 3);
+      return undefined;
+    });
+    expect(await request(kind, service.address)).toMatchObject({
+      status: 504,
+      headers: { 'mesh-error': expect.stringMatching(/^request-timeout;/) },
+    });
+    // An application hands on what a call of its own came to.
+    const other = await serve(kind, { 'timeout-request': '60s' }, () => late);
+    expect(await request(kind, other.address)).toMatchObject({
+      status: 504,
+      headers: { 'mesh-error': 'deadline-exceeded; late' },
+      body: 'late',
+    });
   });
 
   test('a response that goes silent is cut off', async () => {

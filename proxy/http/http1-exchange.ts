@@ -258,6 +258,7 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
       return this.#attemptFailed(badResponse(message));
     }
     this.#responseFields.hold(buffer, end);
+    if (this.#clock?.answersLate(this.#responseFields)) return;
     this.#clock?.answered();
     record.status = head.status;
     record.response = this.#responseFields;

@@ -280,6 +280,7 @@ export class Http2Exchange implements MessageHandler, SessionUser, ClockUser {
       if (end || ++this.#interim > maxInterim) return this.#badResponse('interim heads without end');
       return this.#client.sendHeaders(block, false);
     }
+    if (this.#clock?.answersLate(head.list)) return;
     const bodiless = record.method === 'HEAD' || head.status === 204 || head.status === 304;
     this.#responseLeft = bodiless ? 0 : head.contentLength;
     if (end && this.#responseLeft > 0) return this.#badResponse('it is shorter than it says');

@@ -1,7 +1,14 @@
 /** The times one request is held to: its deadline, each try's, silence, and the wait before a retry. */
 import { ProxyError } from '../error.ts';
 import type { Exchange } from '../http/exchange.ts';
+import type { Fields } from '../http/head-fields.ts';
 import type { Timed, TimerWheel } from '../net/timer-wheel.ts';
+
+/**
+ * The server's proxy is told of whole milliseconds, and counts them by a clock of its own: by so much it may find a
+ * request late before this one does.
+ */
+const earlyMs = 5;
 
 export interface ClockUser {
   /** A try, or with it the whole request, has taken too long. */
@@ -69,6 +76,19 @@ export class ExchangeClock implements Timed {
     this.#tryUntil = 0;
     this.#waitUntil = performance.now() + ms;
     this.#arm();
+  }
+
+  /**
+   * The answer to a try came. True where it only says that the time for the request is over, which the server's proxy
+   * was told and noticed first: the request has failed by its own limit then, and the client is to hear which.
+   */
+  answersLate(answer: Fields): boolean {
+    const { deadline, deadlineCode, endpoint } = this.#exchange;
+    if (deadline === 0 || deadlineCode !== 'request-timeout' || endpoint?.identity === undefined) return false;
+    if (performance.now() + earlyMs < deadline) return false;
+    if (!answer.value('mesh-error')?.startsWith('deadline-exceeded;')) return false;
+    this.#user.onExpired(late(deadlineCode));
+    return true;
   }
 
   expire(): void {
