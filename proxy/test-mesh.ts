@@ -167,7 +167,8 @@ export async function startApps(handler: (ip: string) => net.Server): Promise<{ 
 /** An endpoint without a proxy. */
 export const unmeshed = (ip: string, port: number): Endpoint => ({ address: formatAddress(ip, port) });
 
-const logs = mkdtempSync(join(tmpdir(), 'mesh-access-log-'));
+/** While the proxies run. */
+let logs = '';
 const logOf = (serviceAccount: string) => join(logs, serviceAccount);
 
 /** The access log of the client's proxy (`cart`) or the server's (`web`), line by line. */
@@ -181,6 +182,7 @@ export function tell(message: ControlMessage): void {
 
 /** `settings`: of the server's proxy. */
 export async function startMesh(settings: Record<string, string> = {}): Promise<void> {
+  logs = mkdtempSync(join(tmpdir(), 'mesh-access-log-'));
   await startControl();
   mesh.server = makeProxy('web', ips.join(','), undefined, settings);
   await mesh.server.start();
