@@ -8,9 +8,12 @@ export interface FakeTerminal {
   err(): string;
 }
 
-/** No stream is a terminal unless asked for; `env` is all the environment there is. */
+/**
+ * No stream is a terminal unless asked for; `env` is all the environment there is. `slowMs`: of `Io`; how long a step
+ * takes is the machine's, so by default none is slow.
+ */
 export function fakeTerminal(
-  options: { terminal?: boolean; env?: Record<string, string>; stdin?: string | Buffer } = {},
+  options: { terminal?: boolean; env?: Record<string, string>; stdin?: string | Buffer; slowMs?: number } = {},
 ): FakeTerminal {
   const written = { out: '', err: '' };
   const collect = (name: 'out' | 'err') => {
@@ -29,6 +32,7 @@ export function fakeTerminal(
     });
   };
   const stdin = Object.assign(Readable.from([options.stdin ?? '']), { isTTY: options.terminal === true });
-  const io = new Io({ stdin, stdout: collect('out'), stderr: collect('err'), env: options.env ?? {} });
+  const streams = { stdin, stdout: collect('out'), stderr: collect('err'), env: options.env ?? {} };
+  const io = new Io(streams, options.slowMs ?? 3_600_000);
   return { io, out: () => written.out, err: () => written.err };
 }

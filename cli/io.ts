@@ -37,6 +37,8 @@ function colorFor(stream: { isTTY?: boolean }, env: IoStreams['env'], wanted: bo
 
 export class Io {
   readonly streams: IoStreams;
+  /** What takes longer than so many milliseconds says what it waits for. */
+  readonly slowMs: number;
   quiet = false;
   verbose = false;
   debug = false;
@@ -46,8 +48,9 @@ export class Io {
   #stderrGone = false;
   #options: IoOptions = {};
 
-  constructor(streams: IoStreams) {
+  constructor(streams: IoStreams, slowMs = 1_000) {
     this.streams = streams;
+    this.slowMs = slowMs;
     // A reader that goes away (`mesh stat | head -1`) is not an error.
     const onError = (then: () => void) => (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EPIPE') throw error;

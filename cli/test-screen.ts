@@ -46,8 +46,6 @@ export function transcript(
       // How often a spinner turned is chance; what it leaves is not.
       .replaceAll(/␛\[\?25l[\s\S]*?␛\[\?25h/g, '<spinner>')
       .replaceAll('\r', '␍')
-      // Said of what takes its time, which is the machine's.
-      .replaceAll(/^ [•*] (?:Checking that|Waiting for the (?:API server|control plane) ).* \.\.\.\n/gm, '')
       .replaceAll(/127\.0\.0\.1:\d{4,5}/g, '127.0.0.1:PORT')
       .replaceAll(/\b\d+\.\d s\b/g, 'N.N s');
     for (const [from, to] of volatile) shown = shown.replaceAll(from, to);

@@ -2,9 +2,6 @@
 import type { Ora } from 'ora';
 import type { Io } from '../io.ts';
 
-/** What takes longer says what it waits for. */
-const slowMs = 1_000;
-
 /** A spinner is for a terminal that somebody watches. */
 function spins({ stderrIsTerminal, quiet, env }: Io): boolean {
   return stderrIsTerminal && !quiet && !env.CI && env.TERM !== 'dumb';
@@ -85,13 +82,15 @@ export class Status {
   }
 }
 
-/** A step that shows only where it takes more than a second, and leaves no line of its own. */
+/** A step that shows only where it takes more than `io.slowMs`, and leaves no line of its own. */
 export class SlowStatus {
+  readonly #slowMs: number;
   readonly #status: Status;
   #timer: NodeJS.Timeout | undefined;
   #on: string | undefined;
 
   constructor(io: Io) {
+    this.#slowMs = io.slowMs;
     this.#status = new Status(io);
   }
 
@@ -100,7 +99,7 @@ export class SlowStatus {
     this.#timer = setTimeout(() => {
       // Starting one loads the spinner; what it waits for is shown as soon as it is there.
       void this.#status.start(step).then(() => this.#on !== undefined && this.#status.waiting(this.#on));
-    }, slowMs);
+    }, this.#slowMs);
   }
 
   waiting(on: string): void {
@@ -115,7 +114,7 @@ export class SlowStatus {
   }
 }
 
-/** The outcome of work; where it takes more than a second, what is waited for is shown meanwhile. */
+/** The outcome of work; where it takes more than `io.slowMs`, what is waited for is shown meanwhile. */
 export async function sayIfSlow<T>(io: Io, what: string, work: Promise<T>): Promise<T> {
   const status = new SlowStatus(io);
   status.begin(what);
