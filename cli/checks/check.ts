@@ -45,13 +45,16 @@ export interface Category {
 /** What a check throws for `warning`: it does not fail the run. */
 export class CheckWarning extends Error {}
 
-/** What a check throws where the cause has a fix of its own. */
+/** What a check throws where the cause has a fix of its own, or one that does not go by itself. */
 export class CheckError extends Error {
   readonly fix: string | undefined;
+  /** It is not waited for, though the check is retryable. */
+  readonly stays: boolean;
 
-  constructor(message: string, fix: string | undefined) {
+  constructor(message: string, fix: string | undefined, stays = false) {
     super(message);
     this.fix = fix;
+    this.stays = stays;
   }
 }
 

@@ -14,8 +14,8 @@ async function isInstalled(context: CheckContext): Promise<boolean> {
   return control !== undefined && cniOf(control) !== undefined;
 }
 
-/** Its rules are not there: the container that looks for them has failed. */
-function isUnredirected({ status }: KubeObject): boolean {
+/** Its rules are not there, and will not come: the container that looks for them has failed. */
+export function isUnredirected({ status }: KubeObject): boolean {
   const found = (status?.initContainerStatuses ?? []).find((one: Json) => one.name === validateContainer);
   const ended = found?.state?.terminated ?? found?.lastState?.terminated;
   return found?.ready !== true && ended !== undefined && ended.exitCode !== 0;

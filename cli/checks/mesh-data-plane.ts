@@ -8,7 +8,8 @@ import { version } from '../../protocol/version.ts';
 import { isReadyPod } from '../control-pods.ts';
 import { counted } from '../counted.ts';
 import { podTrouble } from '../pod-trouble.ts';
-import { type Category, type CheckContext, CheckWarning, listed, need, podName } from './check.ts';
+import { type Category, type CheckContext, CheckError, CheckWarning, listed, need, podName } from './check.ts';
+import { isUnredirected } from './mesh-cni.ts';
 
 const upgrade = 'Run `mesh upgrade --restart-workloads`: it restarts their workloads, one at a time.';
 
@@ -62,11 +63,12 @@ export const meshDataPlane: Category = {
         const kube = await context.kube();
         const pods = (await context.meshedPods()).filter((pod) => !pod.metadata.deletionTimestamp);
         const unready = pods.filter((pod) => !isReadyPod(pod));
+        if (unready.length === 0) return `${pods.length} pods`;
         const trouble = await Promise.all(
           unready.slice(0, 5).map(async (pod) => (await podTrouble(kube, pod)).message),
         );
-        need(unready.length === 0, listed(`${unready.length} of ${pods.length} pods are not ready`, trouble));
-        return `${pods.length} pods`;
+        const message = listed(`${unready.length} of ${pods.length} pods are not ready`, trouble);
+        throw new CheckError(message, undefined, unready.every(isUnredirected));
       },
     },
     {

@@ -70,7 +70,8 @@ async function runOne(
       signal.throwIfAborted();
       const why = error instanceof Error ? error.message : String(error);
       const warning = error instanceof CheckWarning;
-      if (warning || !check.retryable || performance.now() > deadline) {
+      const stays = error instanceof CheckError && error.stays;
+      if (warning || !check.retryable || stays || performance.now() > deadline) {
         return {
           ...found,
           result: warning ? 'warning' : 'error',
