@@ -8,9 +8,9 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { ensurePrograms, runtimePrograms } from '../scripts/programs.ts';
-import { LocalMesh } from '../test/support/local-mesh.ts';
 import type { PodObject } from '../test/support/mesh.ts';
 import { mixTable, runMix } from './mix/run.ts';
+import { Ended, onOwnMesh } from './own-mesh.ts';
 import { deploy, type Pair } from './pair.ts';
 import { direct } from './peers/direct.ts';
 import { envoy } from './peers/envoy.ts';
@@ -71,23 +71,17 @@ await ensurePrograms({
   openssl: 'openssl',
   curl: 'curl',
 });
-/** The mesh that runs now; a signal takes it down. */
-let running: LocalMesh | undefined;
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, async () => {
-    say('ended by a signal: taking the mesh down');
-    await running?.uninstall();
-    process.exit(130);
-  });
-
-if (values.mix === undefined) await compareAll();
-else await mix(Number(values.mix));
+try {
+  if (values.mix === undefined) await compareAll();
+  else await mix(Number(values.mix));
+} catch (error) {
+  if (!(error instanceof Ended)) throw error;
+  process.exit(error.exitCode);
+}
 
 async function mix(minutes: number): Promise<void> {
   if (!(minutes >= 1)) throw new Error('--mix takes minutes, at least 1');
-  const result = await runMix(minutes, say, (mesh) => {
-    running = mesh;
-  });
+  const result = await runMix(minutes, say);
   process.stdout.write(`${mixTable(result)}\n`);
   if (values.json) await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
 }
@@ -115,9 +109,7 @@ async function compareAll(): Promise<void> {
 /** All peers of a protocol under some loads, in a mesh of their own. */
 async function compare(protocol: Protocol, some: Section[], outcomes: Map<Section, Outcome>): Promise<void> {
   say(`starting a local mesh for ${protocol}`);
-  const mesh = await LocalMesh.install();
-  running = mesh;
-  try {
+  await onOwnMesh(say, async (mesh) => {
     const pairs: Pair[] = [];
     for (const peer of peers) if (peer.protocols.includes(protocol)) pairs.push(await deploy(peer, mesh, protocol));
     const ground = {
@@ -131,9 +123,5 @@ async function compare(protocol: Protocol, some: Section[], outcomes: Map<Sectio
       say(`${section.title}:`);
       outcomes.set(section, await section.run(ground));
     }
-  } finally {
-    running = undefined;
-    const left = await mesh.uninstall();
-    if (left.length > 0) say(`left behind: ${left.join(', ')}`);
-  }
+  });
 }

@@ -6,9 +6,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
 import { resources } from '../../kube/resources.ts';
 import { proxyContainer } from '../../protocol/names.ts';
-import { LocalMesh } from '../../test/support/local-mesh.ts';
+import type { LocalMesh } from '../../test/support/local-mesh.ts';
 import { type PodObject, until } from '../../test/support/mesh.ts';
 import { nginxConf, writeFiles } from '../nginx.ts';
+import { onOwnMesh } from '../own-mesh.ts';
 import { podOf } from '../pod.ts';
 import { program } from '../program.ts';
 import { usage } from '../usage.ts';
@@ -27,22 +28,11 @@ export interface MixResult {
   cpu_seconds: number;
 }
 
-/** `runs` hears of the mesh while there is one. */
-export async function runMix(
-  minutes: number,
-  say: (text: string) => void,
-  runs: (mesh: LocalMesh | undefined) => void,
-): Promise<MixResult> {
-  const mesh = await LocalMesh.install();
-  runs(mesh);
-  try {
+export function runMix(minutes: number, say: (text: string) => void): Promise<MixResult> {
+  return onOwnMesh(say, async (mesh) => {
     const { client, server, host } = await deploy(mesh);
-    return await load(mesh, client, server, host, minutes, say);
-  } finally {
-    runs(undefined);
-    const left = await mesh.uninstall();
-    if (left.length > 0) say(`left behind: ${left.join(', ')}`);
-  }
+    return load(mesh, client, server, host, minutes, say);
+  });
 }
 
 async function deploy(mesh: LocalMesh): Promise<{ client: PodObject; server: PodObject; host: string }> {

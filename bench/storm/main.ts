@@ -4,9 +4,10 @@
  */
 import { parseArgs } from 'node:util';
 import { atOnce, Chain, type Fault, faults, type Retrier, retriers, tries } from '../../test/support/chain.ts';
-import { LocalMesh } from '../../test/support/local-mesh.ts';
+import { Ended, onOwnMesh } from '../own-mesh.ts';
 import { circumstances, writeSection } from '../section.ts';
 
+const say = (text: string): void => void process.stderr.write(`${text}\n`);
 const usage = 'npm run bench:storm -- [--requests 400] [--write]';
 
 interface Row {
@@ -41,20 +42,17 @@ async function main(): Promise<void> {
   });
   const requests = Number(values.requests);
   if (!Number.isInteger(requests) || requests < 1) throw new Error(`--requests is a whole number above 0; ${usage}`);
-  const mesh = await LocalMesh.install();
   const rows: Row[] = [];
-  try {
+  await onOwnMesh(say, async (mesh) => {
     const chain = await Chain.start(mesh, retriers);
     for (const fault of faults) {
       for (const who of retriers) {
         const run = await chain.run(who, fault, requests);
         rows.push({ fault, who, ...run });
-        process.stderr.write(`${fault}, ${who}: ${run.load} requests at the last service\n`);
+        say(`${fault}, ${who}: ${run.load} requests at the last service`);
       }
     }
-  } finally {
-    await mesh.uninstall();
-  }
+  });
   const text = `npm run bench:storm -- --requests ${requests} --write
 
 ${circumstances()}. A client sends ${requests} requests, ${atOnce} at once, to the first of three services that call each other;
@@ -66,4 +64,9 @@ ${table(rows, requests)}`;
   else process.stdout.write(`${text}\n`);
 }
 
-await main();
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof Ended)) throw error;
+  process.exit(error.exitCode);
+}
