@@ -24,8 +24,8 @@ export interface Carrier {
   /** Whether it has carried an exchange before (decides if a failure is retried). */
   readonly reused: boolean;
   handler: CarrierHandler | undefined;
-  /** False asks the writer to wait for onCarrierDrain. */
-  write(chunk: Buffer): boolean;
+  /** `more` of the request is sure to follow. False asks the writer to wait for onCarrierDrain. */
+  write(chunk: Buffer, more: boolean): boolean;
   pause(): void;
   resume(): void;
   /** The exchange is over and the connection in a clean state: it may carry another. */

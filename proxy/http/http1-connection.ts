@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { ProxyError } from '../error.ts';
 import { abort } from '../net/splice.ts';
 import type { Timed } from '../net/timer-wheel.ts';
+import { writeTogether } from '../net/write-together.ts';
 import { BodyFramer } from './body-framer.ts';
 import { errorResponse } from './errors.ts';
 import type { Http1Options } from './exchange.ts';
@@ -168,8 +169,8 @@ export class Http1Connection implements Http1Client, Timed {
 
   // === From the exchange ===
 
-  write(bytes: Buffer): boolean {
-    return this.#client.write(bytes);
+  write(bytes: Buffer, more: boolean): boolean {
+    return writeTogether(this.#client, bytes, more);
   }
 
   onFull(): void {

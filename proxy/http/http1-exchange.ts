@@ -28,8 +28,11 @@ const maxAttempts = 5;
 
 /** The client's side, as its exchange sees it. */
 export interface Http1Client {
-  /** Bytes of the response. False: the client has to catch up, and calls `resume()` when it has. */
-  write(bytes: Buffer): boolean;
+  /**
+   * Bytes of the response; `more` of it is sure to follow. False: the client has to catch up, and calls `resume()` when
+   * it has.
+   */
+  write(bytes: Buffer, more: boolean): boolean;
   /** A try has been given what there was of the request. False: the server has to catch up. */
   onBegun(open: boolean): void;
   /** The server has to catch up with the request; `onRoom` tells when it has. */
@@ -128,7 +131,7 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
       return;
     }
     this.#replay.add(bytes);
-    if (!this.#carrier.write(bytes)) this.#client.onFull();
+    if (!this.#carrier.write(bytes, !this.#requestBody.done)) this.#client.onFull();
   }
 
   /** The client has caught up with the response. */
@@ -175,8 +178,9 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
     this.#response.reset();
     this.#interim = 0;
     const { chunks } = this.#replay;
-    let open = carrier.write(this.#head(chunks[0]!));
-    for (let i = 1; i < chunks.length; i++) open = carrier.write(chunks[i]!);
+    const more = !this.#requestBody.done;
+    let open = carrier.write(this.#head(chunks[0]!), more || chunks.length > 1);
+    for (let i = 1; i < chunks.length; i++) open = carrier.write(chunks[i]!, more || i < chunks.length - 1);
     this.#replay.trim();
     this.#client.onBegun(open);
   }
@@ -307,7 +311,7 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
     if (bytes.length === 0) return;
     this.record.receivedBytes += bytes.length;
     passedOn(bytes.length);
-    if (!this.#client.write(bytes)) this.#carrier?.pause();
+    if (!this.#client.write(bytes, this.#responseStarted && !this.#responseBody.done)) this.#carrier?.pause();
   }
 
   onCarrierDrain(): void {

@@ -14,8 +14,6 @@ const maxFreeBlocks = 32;
 const freeBlocks: Buffer[] = [];
 /** Of one TLS record's content at most (RFC 8446 section 5.1). */
 const recordBytes = 16_384;
-/** A frame for less is not worth its header. */
-const worthCutting = 256;
 
 const empty = Buffer.alloc(0);
 
@@ -68,33 +66,39 @@ export class FrameWriter {
   }
 
   /**
-   * Copies a frame; its payload is not needed afterwards. DATA is cut where a TLS record ends, so that the reader of the
-   * record gets whole frames and not a piece of one more.
+   * Copies a frame; its payload is not needed afterwards. DATA of any size is cut where a TLS record ends (blocks that are
+   * written together are cut into records as one), so that the reader of the record gets whole frames and not a piece of
+   * one more.
    */
   frame(type: number, flags: number, stream: number, payload: Buffer = empty): void {
     for (let start = 0; ; ) {
       const block = this.#blocks.at(-1) ?? this.#addBlock();
       const { bytes, used } = block;
       const left = payload.length - start;
-      const room = recordBytes - (used % recordBytes) - frameHeaderBytes;
-      const cut = type === frame.data && left > room && room >= worthCutting;
-      const length = cut ? room : left;
+      const length = type === frame.data ? Math.min(left, this.#room()) : left;
       const end = used + frameHeaderBytes + length;
       if (end > blockBytes) {
         this.#addBlock();
         continue;
       }
-      writeFrameHeader(bytes, used, length, type, cut ? 0 : flags, stream);
+      const rest = left - length;
+      writeFrameHeader(bytes, used, length, type, rest > 0 ? 0 : flags, stream);
       payload.copy(bytes, used + frameHeaderBytes, start, start + length);
       block.used = end;
       this.#bytes += end - used;
       start += length;
-      if (!cut) break;
+      if (rest === 0) break;
     }
     this.#wasBlocked ||= this.blocked;
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(this.#flushed);
+  }
+
+  /** Bytes of content up to the end of the record; of the next one where this one has no more than room for a header. */
+  #room(): number {
+    const room = recordBytes - (this.#bytes % recordBytes) - frameHeaderBytes;
+    return room > 0 ? room : room + recordBytes;
   }
 
   /** A header block, in as many frames as it needs (RFC 9113 section 4.3). */

@@ -19,6 +19,9 @@ import type { StreamTable } from './stream-table.ts';
 const noTable = Buffer.from([0x20]);
 const overflow: Breach = { code: errorCode.flowControlError, message: 'a window that overflows' };
 
+/** Of one stream, before it is asked again whether the connection is blocked. */
+const maxTurnBytes = 64 << 10;
+
 export class SendFlow {
   readonly #writer: FrameWriter;
   readonly #streams: StreamTable<SessionStream>;
@@ -26,7 +29,6 @@ export class SendFlow {
   readonly #waiting = new Set<SessionStream>();
   readonly #role: Role;
   #window = initialWindow;
-  #frameBytes = maxFrameBytes;
   /** What a new stream may send, and how many there may be: the peer's settings. */
   streamWindow = initialWindow;
   maxStreams = 100;
@@ -55,7 +57,7 @@ export class SendFlow {
     }
     let sent = 0;
     while (sent < chunk.length && !this.#writer.blocked) {
-      const size = Math.min(chunk.length - sent, stream.sendWindow, this.#window, this.#frameBytes);
+      const size = Math.min(chunk.length - sent, stream.sendWindow, this.#window, maxTurnBytes);
       if (size <= 0) break;
       const whole = sent === 0 && size === chunk.length;
       const flags = end && sent + size === chunk.length ? flag.endStream : 0;
@@ -140,7 +142,6 @@ export class SendFlow {
       if (value < maxFrameBytes || value > 0xffffff) {
         return { code: errorCode.protocolError, message: 'MAX_FRAME_SIZE out of its range' };
       }
-      this.#frameBytes = Math.min(value, maxFrameBytes);
     } else if (id === setting.initialWindowSize) {
       if (value > maxWindow) return overflow;
       this.streamWindow = value;

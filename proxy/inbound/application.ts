@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Address, Endpoint } from '../../protocol/discovery.ts';
 import type { Carrier, CarrierCallback, CarrierHandler } from '../carrier.ts';
 import type { Exchange, Http1Target } from '../http/exchange.ts';
+import { writeTogether } from '../net/write-together.ts';
 import { dialTcp } from '../tunnel/connector.ts';
 import type { Gate } from './gate.ts';
 
@@ -35,8 +36,8 @@ class ApplicationCarrier implements Carrier {
     socket.resume();
   }
 
-  write(chunk: Buffer): boolean {
-    return this.socket.write(chunk);
+  write(chunk: Buffer, more: boolean): boolean {
+    return writeTogether(this.socket, chunk, more);
   }
   pause(): void {
     this.socket.pause();

@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { passedOn } from './reclaim.ts';
+import { writeTogether } from './write-together.ts';
 
 export interface SpliceCounters {
   /** Bytes from a to b, and back. */
@@ -47,7 +48,7 @@ function oneWay(
   from.on('data', (chunk: Buffer) => {
     counters[field] += chunk.length;
     passedOn(chunk.length);
-    if (!to.write(chunk)) from.pause();
+    if (!writeTogether(to, chunk, true)) from.pause();
   });
   to.on('drain', () => from.resume());
   from.on('end', () => {

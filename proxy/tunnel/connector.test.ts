@@ -181,7 +181,7 @@ test('a stream the peer refuses may be tried elsewhere', async () => {
       },
     };
   });
-  carrier.write(Buffer.from('POST / HTTP/1.1\r\n'));
+  carrier.write(Buffer.from('POST / HTTP/1.1\r\n'), false);
   await closed;
   expect(heard).toEqual([expect.objectContaining({ code: 'connect-failed', retry: 'yes' })]);
 });

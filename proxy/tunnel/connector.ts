@@ -8,6 +8,7 @@ import { overloaded } from '../http/failures.ts';
 import { errorCode } from '../http2/frames.ts';
 import type { Http2Stream } from '../http2/stream.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
+import { writeTogether } from '../net/write-together.ts';
 import type { HboneClient } from './hbone-client.ts';
 
 const idlePerEndpoint = 256;
@@ -56,8 +57,8 @@ class PooledCarrier implements Carrier {
       .on('close', this.#onClose);
   }
 
-  write(chunk: Buffer): boolean {
-    return this.#duplex.write(chunk);
+  write(chunk: Buffer, more: boolean): boolean {
+    return writeTogether(this.#duplex, chunk, more);
   }
   pause(): void {
     this.#duplex.pause();

@@ -74,9 +74,9 @@ class Tap implements HttpObserver {
     if (this.#tapped.has(carrier)) return;
     this.#tapped.add(carrier);
     const write = carrier.write.bind(carrier);
-    carrier.write = (chunk) => {
+    carrier.write = (chunk, more) => {
       this.#current.get(carrier)!.bytes.push(Buffer.from(chunk));
-      return write(chunk);
+      return write(chunk, more);
     };
   }
 

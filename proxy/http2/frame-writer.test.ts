@@ -1,0 +1,83 @@
+import { Duplex } from 'node:stream';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { FrameReader } from './frame-reader.ts';
+import { FrameWriter } from './frame-writer.ts';
+import { frame, frameHeaderBytes, maxFrameBytes } from './frames.ts';
+import { SendFlow } from './send-flow.ts';
+import type { StreamOwner } from './session-stream.ts';
+import { byteStream } from './stream.ts';
+import { StreamTable } from './stream-table.ts';
+
+const recordBytes = 16_384;
+
+/** A writer, and what it wrote: per write to the system, all pieces together, as TLS cuts them into records. */
+function recording() {
+  const writes: Buffer[] = [];
+  const socket = new Duplex({
+    read() {},
+    write(chunk: Buffer, _encoding, done) {
+      writes.push(Buffer.from(chunk));
+      setImmediate(done);
+    },
+    writev(chunks, done) {
+      writes.push(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)));
+      setImmediate(done);
+    },
+  });
+  return { writer: new FrameWriter(socket, () => {}), writes };
+}
+
+const frameLengths = (bytes: Buffer): number[] => {
+  const lengths: number[] = [];
+  for (let at = 0; at < bytes.length; at += frameHeaderBytes + lengths.at(-1)!) lengths.push(bytes.readUIntBE(at, 3));
+  return lengths;
+};
+
+async function written(chunks: Buffer[]): Promise<Buffer[]> {
+  const { writer, writes } = recording();
+  for (const chunk of chunks) writer.frame(frame.data, 0, 1, chunk);
+  await expect.poll(() => writer.unsent, { interval: 1 }).toBe(0);
+  return writes;
+}
+
+test('a read of 64 KiB makes as few frames as records allow', async () => {
+  const { writer, writes } = recording();
+  const flow = new SendFlow(writer, new StreamTable(), 'server');
+  flow.widen(1 << 20);
+  const chunk = Buffer.alloc(64 << 10);
+  expect(flow.send(byteStream({} as StreamOwner, 1, 1 << 20, 0), chunk, false)).toBe(chunk.length);
+  await expect.poll(() => writer.unsent, { interval: 1 }).toBe(0);
+  const inRecord = recordBytes - frameHeaderBytes;
+  expect(frameLengths(writes[0]!)).toEqual([inRecord, inRecord, inRecord, inRecord, 4 * frameHeaderBytes]);
+});
+
+test('records end where frames end, however content comes, and all of it arrives', async () => {
+  const sizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 80_000 }), fc.constant(64 << 10)), { maxLength: 6 });
+  await fc.assert(
+    fc.asyncProperty(sizes, async (lengths) => {
+      const chunks = lengths.map((length, i) => Buffer.alloc(length, i + 1));
+      const writes = await written(chunks);
+      for (const bytes of writes) {
+        let at = 0;
+        for (const length of frameLengths(bytes)) {
+          expect(length).toBeLessThanOrEqual(maxFrameBytes);
+          const content = at + frameHeaderBytes;
+          expect(length).toBeLessThanOrEqual(recordBytes - (content % recordBytes));
+          at = content + length;
+        }
+      }
+      const read: Buffer[] = [];
+      const reader = new FrameReader(false, {
+        onDataHead() {},
+        onPadding() {},
+        onData: (_stream, content) => void read.push(Buffer.from(content)),
+        onFrame() {},
+        onBreach: ({ message }) => expect.unreachable(message),
+      });
+      for (const bytes of writes) reader.push(bytes);
+      expect(Buffer.concat(read).equals(Buffer.concat(chunks))).toBe(true);
+    }),
+    { numRuns: 50, examples: [[[65_400, 30_000]], [[16_370, 40_000]]] },
+  );
+});

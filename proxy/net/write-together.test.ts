@@ -1,0 +1,74 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { afterEach, expect, test, vi } from 'vitest';
+import { writeTogether } from './write-together.ts';
+
+const opened: { destroy(): void }[] = [];
+afterEach(() => {
+  for (const one of opened.splice(0)) one.destroy();
+});
+
+/** A connection, what its peer has read, and the writes that reached the system, each as its pieces. */
+async function watched() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const [peer] = (await once(server, 'connection')) as [Socket];
+  if (socket.connecting) await once(socket, 'connect');
+  server.close();
+  opened.push(socket, peer);
+  const writes: string[][] = [];
+  const { _write, _writev } = socket;
+  vi.spyOn(socket, '_write').mockImplementation((chunk: Buffer, encoding, done) => {
+    writes.push([chunk.toString()]);
+    _write.call(socket, chunk, encoding, done);
+  });
+  vi.spyOn(socket, '_writev').mockImplementation((chunks, done) => {
+    writes.push(chunks.map(({ chunk }) => String(chunk)));
+    _writev!.call(socket, chunks, done);
+  });
+  let read = '';
+  peer.on('data', (chunk: Buffer) => {
+    read += chunk;
+  });
+  return { socket, writes, arrived: (text: string) => expect.poll(() => read).toBe(text) };
+}
+
+const write = (socket: Socket, text: string, more: boolean) => writeTogether(socket, Buffer.from(text), more);
+
+test('pieces that others are sure to follow go out together, at the end of the turn', async () => {
+  const { socket, writes, arrived } = await watched();
+  for (const text of ['a', 'b', 'c']) write(socket, text, true);
+  expect(writes).toEqual([]);
+  await arrived('abc');
+  expect(writes).toEqual([['a', 'b', 'c']]);
+  write(socket, 'd', true);
+  await arrived('abcd');
+});
+
+test('the last piece goes out at once, behind those that were held; so does what follows in the same turn', async () => {
+  const { socket, writes, arrived } = await watched();
+  write(socket, 'a', true);
+  write(socket, 'b', false);
+  expect(writes).toEqual([['a', 'b']]);
+  write(socket, 'c', false);
+  write(socket, 'd', true);
+  await arrived('abcd');
+  expect(writes.flat()).toEqual(['a', 'b', 'c', 'd']);
+});
+
+test('an end takes along what was held', async () => {
+  const { socket, arrived } = await watched();
+  write(socket, 'a', true);
+  socket.end();
+  await arrived('a');
+  expect(socket.writableFinished).toBe(true);
+});
+
+test('a connection whose writer has to wait tells when it no longer has to', async () => {
+  const { socket } = await watched();
+  const drained = once(socket, 'drain');
+  expect(writeTogether(socket, Buffer.alloc(1 << 20), true)).toBe(false);
+  await drained;
+  expect(socket.writableLength).toBe(0);
+});
