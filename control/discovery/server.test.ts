@@ -203,6 +203,22 @@ test('what a proxy does not read does not gather: only the newest state waits fo
   await until(() => discovery.proxies.length === 0, 'the end of its stream');
 });
 
+test('a crowd that connects at once is all told everything, more than is written at a time', async () => {
+  const { kube, authority, discovery, port } = await start();
+  const endpoints = Array.from({ length: 500 }, (_, index) => [`10.1.${index >> 8}.${index & 255}`] as [string]);
+  kube.put(resources.endpointSlices, slice(endpoints));
+  const crowd = Array.from({ length: 100 }, () => connect(port, authority, authority));
+  for (const proxy of crowd) {
+    proxy.hello();
+    proxy.send(subscription);
+  }
+  await until(() => crowd.every((proxy) => proxy.all('target').length === 1), 'the state, at every proxy');
+  for (const proxy of crowd) expect(proxy.all('target')[0]!.target.endpoints).toHaveLength(500);
+  expect(discovery.proxies).toHaveLength(100);
+  kube.put(resources.endpointSlices, slice(endpoints.slice(1)));
+  await until(() => crowd.every((proxy) => proxy.all('target').length === 2), 'the change, at every proxy');
+});
+
 test('a proxy that subscribes without end is ended, and nothing of it is kept', async () => {
   const { authority, discovery, subscriptions, port } = await start();
   const proxy = connect(port, authority, authority);

@@ -1,33 +1,24 @@
 /** The proxy protocol's server: one long-lived HTTP/2 stream per proxy over mutual TLS (protocol/discovery.ts). */
-import http2, { type Http2SecureServer, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
-import type { TLSSocket } from 'node:tls';
-import {
-  type Address,
-  type ControlMessage,
-  type InboundPolicy,
-  maxMessageBytes,
-  type ProxyMessage,
-  parseAddress,
-} from '../../protocol/discovery.ts';
+import type { Server } from 'node:net';
+import tls, { type TLSSocket } from 'node:tls';
+import type { InboundPolicy } from '../../protocol/discovery.ts';
 import { type Identity, parseSpiffeId } from '../../protocol/identity.ts';
 import type { TelemetryReport } from '../../protocol/telemetry.ts';
 import type { TracingSettings } from '../../protocol/tracing.ts';
-import { version } from '../../protocol/version.ts';
+import type { HeaderList } from '../../proxy/http2/header-list.ts';
+import { Http2Session } from '../../proxy/http2/session.ts';
+import { byteStream, type Http2Stream } from '../../proxy/http2/stream.ts';
+import { smallBlocks } from '../../proxy/http2/write-blocks.ts';
 import type { OwnCertificate } from '../identity/own-certificate.ts';
+import { lateHandshakes } from '../late-handshake.ts';
 import type { Log } from '../log.ts';
-import { checkReport } from '../telemetry/report.ts';
-import type { Line, Subscriptions } from './subscriptions.ts';
+import { Connection } from './connection.ts';
+import type { Subscriptions } from './subscriptions.ts';
 
-/**
- * Bytes a proxy may be behind before only the newest state of each target is kept for it. Little: a thousand proxies
- * that come back at once are told of everything, and each connection keeps a buffer as large as its largest write.
- */
-const maxBehind = 16 << 10;
-/** Beyond this a proxy is not slow, it does not read: its stream ends, and it comes back when it can. */
-const maxUnread = 4 << 20;
 /** A proxy whose node went away closes nothing: one that answers no ping for a whole interval is gone. */
 const pingEveryMs = 15_000;
-const maxSubscriptions = 20_000;
+/** One stream carries everything; more than one only while a proxy begins anew. */
+const settings = { streamWindow: 1 << 20, connectionWindow: 2 << 20, maxStreams: 4, maxHeaderListBytes: 16_384 };
 
 export interface ProxyStream {
   identity: Identity;
@@ -53,36 +44,46 @@ export interface DiscoveryOptions {
   pingEveryMs?: number;
 }
 
+type Session = Http2Session<Http2Stream>;
+
+/** What of a proxy's certificate is asked for later. */
+interface Peer {
+  /** Its first name: a SPIFFE ID, if it is one of ours. */
+  id: string;
+  expires: Date;
+}
+
+function peerOf(socket: TLSSocket): Peer {
+  const { subjectAltName = '', validTo = '' } = socket.getPeerX509Certificate() ?? {};
+  return { id: subjectAltName.replace(/^URI:/, ''), expires: new Date(validTo) };
+}
+
 export class DiscoveryServer {
-  readonly server: Http2SecureServer;
+  readonly server: Server;
+  readonly #tls: tls.Server;
   readonly #options: DiscoveryOptions;
   /** Whether each has answered the last ping. */
-  readonly #sessions = new Map<ServerHttp2Session, boolean>();
+  readonly #sessions = new Map<Session, boolean>();
   readonly #pinger: NodeJS.Timeout;
   readonly #connections = new Set<Connection>();
 
   constructor(options: DiscoveryOptions) {
     this.#options = options;
-    this.server = http2.createSecureServer({
-      key: options.own.key,
-      cert: options.own.cert,
-      ca: options.trustBundle(),
-      requestCert: true,
-      rejectUnauthorized: true,
-      minVersion: 'TLSv1.3',
-      settings: { maxConcurrentStreams: 4, enablePush: false },
-    });
-    this.server.on('session', (session) => {
-      this.#sessions.set(session, true);
-      session.on('close', () => this.#sessions.delete(session));
-      session.on('error', (error) => options.log.debug('proxy connection failed', { reason: error.message }));
-    });
-    this.server.on('tlsClientError', (error, socket: TLSSocket) =>
+    this.#tls = tls.createServer(
+      {
+        ...this.#context(options.own),
+        // Of ALPNProtocols each connection would hold a copy, and with it a piece of Buffer's pool.
+        ALPNCallback: ({ protocols }) => (protocols.includes('h2') ? 'h2' : undefined),
+        requestCert: true,
+        rejectUnauthorized: true,
+      },
+      (socket) => this.#onConnection(socket),
+    );
+    this.#tls.on('tlsClientError', (error, socket) =>
       options.log.warn('proxy refused', { reason: error.message, from: socket.remoteAddress }),
     );
-    this.server.on('stream', (stream, headers) => this.#onStream(stream as ServerHttp2Stream, headers));
+    this.server = lateHandshakes(this.#tls);
     this.#pinger = setInterval(() => this.#ping(), options.pingEveryMs ?? pingEveryMs).unref();
-    this.server.on('sessionError', (error) => options.log.debug('proxy session failed', { reason: error.message }));
   }
 
   get proxies(): ProxyStream[] {
@@ -90,12 +91,7 @@ export class DiscoveryServer {
   }
 
   renew(own: OwnCertificate): void {
-    this.server.setSecureContext({
-      key: own.key,
-      cert: own.cert,
-      ca: this.#options.trustBundle(),
-      minVersion: 'TLSv1.3',
-    });
+    this.#tls.setSecureContext(this.#context(own));
   }
 
   /** After services of a namespace may have changed, or one of its pods. */
@@ -119,196 +115,58 @@ export class DiscoveryServer {
     for (const connection of this.#connections) connection.end();
   }
 
+  #context({ key, cert }: OwnCertificate): tls.SecureContextOptions {
+    return { key, cert, ca: this.#options.trustBundle(), minVersion: 'TLSv1.3' };
+  }
+
   #ping(): void {
     for (const [session, answered] of this.#sessions) {
       if (!answered) {
         this.#options.log.info('proxy gone: it answers no pings');
-        session.destroy();
+        session.destroy(new Error('no answer to a ping'));
         continue;
       }
       this.#sessions.set(session, false);
-      session.ping((error) => {
-        if (!error && this.#sessions.has(session)) this.#sessions.set(session, true);
+      session.ping(() => {
+        if (this.#sessions.has(session)) this.#sessions.set(session, true);
       });
     }
   }
 
-  #onStream(stream: ServerHttp2Stream, headers: http2.IncomingHttpHeaders): void {
-    stream.on('error', () => stream.destroy());
-    const socket = stream.session?.socket as TLSSocket | undefined;
-    const certificate = socket?.getPeerX509Certificate?.();
-    const id = (certificate?.subjectAltName ?? '').replace(/^URI:/, '');
-    const identity = parseSpiffeId(id);
-    if (headers[':method'] !== 'POST' || headers[':path'] !== '/v1/proxy')
-      return stream.respond({ ':status': 404 }, { endStream: true });
-    if (!certificate || !identity || identity.trustDomain !== this.#options.trustDomain) {
-      this.#options.log.warn('proxy refused', { reason: 'its certificate names no identity of this trust domain', id });
-      return stream.respond({ ':status': 403 }, { endStream: true });
+  #onConnection(socket: TLSSocket): void {
+    const { log } = this.#options;
+    if (socket.alpnProtocol !== 'h2') {
+      log.warn('proxy refused', { reason: 'it does not speak HTTP/2', from: socket.remoteAddress });
+      socket.destroy();
+      return;
     }
-    stream.respond({ ':status': 200, 'content-type': 'application/x-ndjson' });
-    const connection = new Connection(stream, identity, new Date(certificate.validTo), this.#options);
+    const peer = peerOf(socket);
+    const session: Session = new Http2Session(socket, {
+      ...{ role: 'server', settings, makeStream: byteStream, writeBlocks: smallBlocks },
+      onStream: (stream, list) => this.#onStream(stream, list, peer),
+      onClose: (error) => {
+        this.#sessions.delete(session);
+        if (error) log.debug('proxy connection failed', { reason: error.message });
+      },
+    });
+    this.#sessions.set(session, true);
+  }
+
+  #onStream(stream: Http2Stream, head: HeaderList, { id, expires }: Peer): void {
+    stream.on('error', () => stream.destroy());
+    const identity = parseSpiffeId(id);
+    if (head.value(':method') !== 'POST' || head.value(':path') !== '/v1/proxy')
+      return stream.respond([':status', '404'], true);
+    if (!identity || identity.trustDomain !== this.#options.trustDomain) {
+      this.#options.log.warn('proxy refused', { reason: 'its certificate names no identity of this trust domain', id });
+      return stream.respond([':status', '403'], true);
+    }
+    stream.respond([':status', '200', 'content-type', 'application/x-ndjson']);
+    const connection = new Connection(stream, identity, expires, this.#options);
     this.#connections.add(connection);
     stream.on('close', () => {
       this.#connections.delete(connection);
       connection.close();
     });
-  }
-}
-
-class Connection {
-  proxy: ProxyStream | undefined;
-  readonly #stream: ServerHttp2Stream;
-  readonly #identity: Identity;
-  #expires: Date;
-  readonly #options: DiscoveryOptions;
-  readonly #subscriptions = new Map<Address, () => void>();
-  /** Newest state of targets that could not be sent yet. */
-  readonly #behind = new Map<Address, Line>();
-  #policy = '';
-  #trust = '';
-  #rest: string = '';
-
-  constructor(stream: ServerHttp2Stream, identity: Identity, expires: Date, options: DiscoveryOptions) {
-    this.#stream = stream;
-    this.#identity = identity;
-    this.#expires = expires;
-    this.#options = options;
-    stream.setEncoding('utf8');
-    stream.on('data', (text: string) => this.#onData(text));
-    stream.on('end', () => stream.end());
-    this.#send({ type: 'hello', pod: options.replica, version });
-    this.#send({ type: 'tracing', tracing: options.tracing });
-    this.sendTrust();
-  }
-
-  close(): void {
-    for (const stop of this.#subscriptions.values()) stop();
-    this.#subscriptions.clear();
-  }
-
-  end(): void {
-    this.#stream.end();
-  }
-
-  sendTrust(): void {
-    const pem = this.#options.trustBundle();
-    if (pem === this.#trust) return;
-    this.#trust = pem;
-    this.#send({ type: 'trust-bundle', pem });
-  }
-
-  sendPolicy(): void {
-    if (!this.proxy) return;
-    const policy = this.#options.policyFor(this.#identity.namespace, this.proxy.pod);
-    const text = JSON.stringify(policy);
-    if (text === this.#policy) return;
-    this.#policy = text;
-    this.#send({ type: 'policy', policy });
-  }
-
-  #send(message: ControlMessage): void {
-    this.#write(`${JSON.stringify(message)}\n`);
-  }
-
-  #write(line: string | Line): void {
-    if (this.#stream.destroyed || this.#stream.closed || this.#stream.writableEnded) return;
-    if (this.#stream.writableLength > maxUnread) return this.#refuse('it does not read what it is sent');
-    this.#stream.write(line, this.#written);
-  }
-
-  #sendTarget(address: Address, line: Line): void {
-    if (this.#stream.writableLength > maxBehind) this.#behind.set(address, line);
-    else this.#write(line);
-  }
-
-  readonly #written = (error: Error | null | undefined): void => {
-    if (!error && this.#behind.size > 0) this.#catchUp();
-  };
-
-  #catchUp(): void {
-    for (const [address, line] of this.#behind) {
-      if (this.#stream.writableLength > maxBehind) return;
-      this.#behind.delete(address);
-      if (this.#subscriptions.has(address)) this.#write(line);
-    }
-  }
-
-  #onData(text: string): void {
-    const lines = (this.#rest + text).split('\n');
-    this.#rest = lines.pop()!;
-    if (this.#rest.length > maxMessageBytes) return this.#refuse('a message is too long');
-    for (const line of lines) {
-      if (line === '') continue;
-      let message: ProxyMessage;
-      try {
-        message = JSON.parse(line) as ProxyMessage;
-      } catch {
-        return this.#refuse('a message is not JSON');
-      }
-      try {
-        this.#onMessage(message);
-      } catch (error) {
-        return this.#refuse(`a message is not of the protocol: ${(error as Error).message}`);
-      }
-    }
-  }
-
-  #onMessage(message: ProxyMessage): void {
-    switch (message.type) {
-      case 'hello': {
-        if (typeof message.pod !== 'string' || typeof message.version !== 'string')
-          return this.#refuse('a hello names no pod or no version');
-        if (message.namespace !== this.#identity.namespace)
-          return this.#refuse(`pod ${message.namespace}/${message.pod} is not of the identity's namespace`);
-        const account = this.#options.serviceAccountOf(message.namespace, message.pod);
-        if (account !== undefined && account !== this.#identity.serviceAccount)
-          return this.#refuse(`pod ${message.namespace}/${message.pod} has another service account: ${account}`);
-        this.proxy = {
-          identity: this.#identity,
-          pod: message.pod,
-          version: message.version,
-          certificateExpires: this.#expires,
-          connectedSince: new Date(),
-        };
-        this.sendPolicy();
-        return;
-      }
-      case 'certificate': {
-        const expires = new Date(message.not_after);
-        if (Number.isNaN(expires.getTime())) return this.#refuse('a certificate has no end');
-        this.#expires = expires;
-        if (this.proxy) this.proxy.certificateExpires = expires;
-        return;
-      }
-      case 'subscribe':
-        if (typeof message.address !== 'string' || !parseAddress(message.address))
-          return this.#refuse('a subscription names no address');
-        if (this.#subscriptions.has(message.address)) return;
-        if (this.#subscriptions.size >= maxSubscriptions) return this.#refuse('too many subscriptions');
-        this.#subscriptions.set(
-          message.address,
-          this.#options.subscriptions.subscribe(message.address, (line) => this.#sendTarget(message.address, line)),
-        );
-        return;
-      case 'unsubscribe':
-        this.#subscriptions.get(message.address)?.();
-        this.#subscriptions.delete(message.address);
-        this.#behind.delete(message.address);
-        return;
-      case 'telemetry':
-        if (!this.proxy) return this.#refuse('telemetry before hello');
-        checkReport(message.report);
-        this.#options.onTelemetry(this.proxy, message.report);
-        this.#send({ type: 'telemetry-ack', sequence: message.report.sequence });
-        return;
-      default:
-        // A newer proxy may say more than this control plane understands.
-        this.#options.log.debug('message not understood', { type: (message as { type: unknown }).type });
-    }
-  }
-
-  #refuse(reason: string): void {
-    this.#options.log.warn('proxy stream ended', { reason, namespace: this.#identity.namespace, pod: this.proxy?.pod });
-    this.#stream.close(http2.constants.NGHTTP2_PROTOCOL_ERROR);
   }
 }

@@ -2,13 +2,13 @@
 import type { ControlState } from '../../protocol/diagnostics.ts';
 import { type ControlMessage, maxMessageBytes, type ProxyMessage } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
+import { LineReader } from '../../protocol/line-reader.ts';
 import { encodeHeaders } from '../http2/hpack-encoder.ts';
 import { Http2Session } from '../http2/session.ts';
 import { byteStream, type Http2Stream } from '../http2/stream.ts';
 import type { Logger } from '../log.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { dial } from '../tls/dial.ts';
-import { LineReader } from './line-reader.ts';
 
 const firstRetryMs = 200;
 const lastRetryMs = 10_000;

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import type { Address, ProxyMessage, Target } from '../../protocol/discovery.ts';
-import { LineReader } from './line-reader.ts';
+import { LineReader } from '../../protocol/line-reader.ts';
 import { TargetCache } from './target-cache.ts';
 
 class User {

@@ -1,26 +1,14 @@
 /** Gathers the frames of one turn of the event loop and writes them together: few TLS records, few system calls. */
 import type { Duplex } from 'node:stream';
-import { release } from '../net/reclaim.ts';
 import { flag, frame, frameHeaderBytes, maxFrameBytes, writeFrameHeader } from './frames.ts';
+import { largeBlocks, type WriteBlocks } from './write-blocks.ts';
 
 /** Beyond this much unsent, streams wait. */
-const blockedBytes = 256 << 10;
-/**
- * Blocks are used again and again, by all connections: nothing is allocated per frame, and content is let go of. What a
- * crowd of them needed at once is freed at once: left to the collector, 100 connections made 60 MB of it.
- */
-const blockBytes = 64 << 10;
-const maxFreeBlocks = 32;
-const freeBlocks: Buffer[] = [];
+const blockedBlocks = 4;
 /** Of one TLS record's content at most (RFC 8446 section 5.1). */
 const recordBytes = 16_384;
 
 const empty = Buffer.alloc(0);
-
-function giveBack(bytes: Buffer): void {
-  if (freeBlocks.length < maxFreeBlocks) freeBlocks.push(bytes);
-  else release(bytes);
-}
 
 interface Block {
   bytes: Buffer;
@@ -30,6 +18,7 @@ interface Block {
 export class FrameWriter {
   readonly #socket: Duplex;
   readonly #onDrain: () => void;
+  readonly #memory: WriteBlocks;
   /** Filled and not yet given to the socket; the last one takes more. */
   #blocks: Block[] = [];
   #bytes = 0;
@@ -42,7 +31,7 @@ export class FrameWriter {
     if (this.#writing.length === 0) this.#write();
   };
   readonly #written = (): void => {
-    for (const { bytes } of this.#writing) giveBack(bytes);
+    for (const { bytes } of this.#writing) this.#memory.giveBack(bytes);
     this.#writing = [];
     if (this.#bytes > 0 && !this.#scheduled) this.#write();
     if (!this.#wasBlocked || this.blocked) return;
@@ -51,13 +40,14 @@ export class FrameWriter {
   };
 
   /** `onDrain` is called when it was `blocked` and no longer is. */
-  constructor(socket: Duplex, onDrain: () => void) {
+  constructor(socket: Duplex, onDrain: () => void, memory = largeBlocks) {
     this.#socket = socket;
     this.#onDrain = onDrain;
+    this.#memory = memory;
   }
 
   get blocked(): boolean {
-    return this.#bytes > blockedBytes;
+    return this.#bytes > blockedBlocks * this.#memory.bytes;
   }
 
   /** Bytes that have not been given to the system. */
@@ -72,13 +62,13 @@ export class FrameWriter {
    */
   frame(type: number, flags: number, stream: number, payload: Buffer = empty): void {
     for (let start = 0; ; ) {
-      const block = this.#blocks.at(-1) ?? this.#addBlock();
-      const { bytes, used } = block;
       const left = payload.length - start;
-      const length = type === frame.data ? Math.min(left, this.#room()) : left;
+      const block = this.#blocks.at(-1) ?? this.#addBlock(type, left);
+      const { bytes, used } = block;
+      const length = type === frame.data ? Math.min(left, this.#room(block)) : left;
       const end = used + frameHeaderBytes + length;
-      if (end > blockBytes) {
-        this.#addBlock();
+      if (end > bytes.length) {
+        this.#addBlock(type, left);
         continue;
       }
       const rest = left - length;
@@ -95,10 +85,15 @@ export class FrameWriter {
     setImmediate(this.#flushed);
   }
 
-  /** Bytes of content up to the end of the record; of the next one where this one has no more than room for a header. */
-  #room(): number {
-    const room = recordBytes - (this.#bytes % recordBytes) - frameHeaderBytes;
-    return room > 0 ? room : room + recordBytes;
+  /**
+   * Bytes of content up to the end of the record; of the next one where this one has no more than room for a header. A
+   * block that is written alone makes one record.
+   */
+  #room({ bytes, used }: Block): number {
+    const { single } = this.#memory;
+    const recordEnd = single ? bytes.length : recordBytes;
+    const room = recordEnd - (single ? used : this.#bytes % recordBytes) - frameHeaderBytes;
+    return room > 0 ? room : room + recordEnd;
   }
 
   /** A header block, in as many frames as it needs (RFC 9113 section 4.3). */
@@ -115,23 +110,28 @@ export class FrameWriter {
   /** Writes all there is at once: nothing will come any more. */
   finish(): void {
     for (const { bytes, used } of this.#blocks.splice(0)) {
-      if (this.#socket.destroyed) giveBack(bytes);
-      else this.#socket.write(bytes.subarray(0, used), () => giveBack(bytes));
+      if (this.#socket.destroyed) this.#memory.giveBack(bytes);
+      else this.#socket.write(bytes.subarray(0, used), () => this.#memory.giveBack(bytes));
     }
     this.#bytes = 0;
   }
 
-  #addBlock(): Block {
-    const block = { bytes: freeBlocks.pop() ?? Buffer.allocUnsafeSlow(blockBytes), used: 0 };
+  /** With room for a frame that cannot be cut. */
+  #addBlock(type: number, payloadBytes: number): Block {
+    const size = type === frame.data ? 0 : frameHeaderBytes + payloadBytes;
+    const block = { bytes: this.#memory.take(size), used: 0 };
     this.#blocks.push(block);
     return block;
   }
 
   #write(): void {
-    const blocks = this.#blocks;
-    if (blocks.length === 0 || this.#socket.destroyed) return;
-    this.#blocks = [];
-    this.#bytes = 0;
+    if (this.#blocks.length === 0 || this.#socket.destroyed) return;
+    const blocks = this.#memory.single ? this.#blocks.splice(0, 1) : this.#blocks;
+    if (this.#memory.single) this.#bytes -= blocks[0]!.used;
+    else {
+      this.#blocks = [];
+      this.#bytes = 0;
+    }
     this.#writing = blocks;
     const last = blocks.length - 1;
     if (last > 0) this.#socket.cork();

@@ -2,11 +2,14 @@
 import type { HeaderList } from './header-list.ts';
 import type { SessionStream, StreamFactory } from './session-stream.ts';
 import type { Http2Settings, Role } from './settings.ts';
+import type { WriteBlocks } from './write-blocks.ts';
 
 export interface Http2SessionOptions<S extends SessionStream> {
   role: Role;
   settings: Http2Settings;
   makeStream: StreamFactory<S>;
+  /** What is written waits in these; else in large ones. */
+  writeBlocks?: WriteBlocks;
   /** The peer began a stream. `end`: it has no content. Server only. */
   onStream?: (stream: S, list: HeaderList, end: boolean) => void;
   /** The peer began a stream with more headers than are read; without a listener it is reset. */

@@ -45,7 +45,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   constructor(socket: Duplex, options: Http2SessionOptions<S>) {
     this.#socket = socket;
     this.#options = options;
-    const { settings, role } = options;
+    const { settings, role, writeBlocks } = options;
     this.#ids = new StreamIds(role);
     this.#blocks = new HeaderBlocks(settings.maxHeaderListBytes);
     this.#reader = new FrameReader(role === 'server', {
@@ -56,7 +56,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
       onFrame: (type, flags, stream, payload) => this.#onFrame(type, flags, stream, payload),
       onBreach: ({ code, message }) => this.#fail(code, message),
     });
-    this.#writer = new FrameWriter(socket, () => this.#sending.pump());
+    this.#writer = new FrameWriter(socket, () => this.#sending.pump(), writeBlocks);
     this.#goaway = new Goaway(this.#writer, this.#ids);
     this.#sending = new SendFlow(this.#writer, this.#streams, role);
     if (role === 'client') socket.write(preface);
