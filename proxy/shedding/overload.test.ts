@@ -82,6 +82,27 @@ test('an overloaded application whose requests share a processor goes on at its 
   }
 });
 
+test('one that becomes slower as it is overloaded finds its capacity anyhow', () => {
+  const application = (simulation: Simulation, random: Rng) =>
+    workers(simulation, 10, () => exponential(random, simulation.now < 10_000 ? 10 : 100)());
+  for (const seed of seeds) {
+    const { answered } = run({ application, rate: afterTenSeconds(500, 200) }, seed, true, 25_000);
+    expect(answered).toBeGreaterThan(85);
+  }
+});
+
+test('what the first requests of a cold application took is not taken for usual', () => {
+  const application = (simulation: Simulation) => {
+    let warmth = 0;
+    return workers(simulation, 4, () => (warmth++ < 40 ? 150 : 20));
+  };
+  for (const seed of seeds) {
+    const { answered, p99 } = run({ application, rate: afterTenSeconds(50, 400) }, seed, true, 15_000);
+    expect(answered).toBeGreaterThan(190);
+    expect(p99).toBeLessThan(250);
+  }
+});
+
 test('when the load is usual again, so is all else', () => {
   const application = (simulation: Simulation, random: Rng) => workers(simulation, 10, exponential(random, 10));
   const rate = (now: number) => (now > 10_000 && now < 30_000 ? 2_000 : 500);

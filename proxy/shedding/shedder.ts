@@ -6,8 +6,6 @@ import { ConcurrencyLimit } from './concurrency-limit.ts';
 import { InFlight } from './in-flight.ts';
 import { LatencyWindow } from './latency-window.ts';
 
-const windowMs = 100;
-const windowSamples = 20;
 /** Of an application that answers so seldom nothing is concluded, milliseconds. */
 const longestWindowMs = 30_000;
 const maxWaiting = 256;
@@ -39,8 +37,9 @@ export class Shedder {
   #before = 0;
   #answered = 0;
   #reached = false;
-  /** Permits given before it say nothing of the limit now. */
-  #cutAt = 0;
+  #shedBefore = 0;
+  /** The limit was lowered, and more are in flight still. */
+  #draining = false;
 
   /** `now`: milliseconds, monotonic, above 0. */
   constructor(now: () => number) {
@@ -90,17 +89,23 @@ export class Shedder {
     const now = this.#now();
     const counted = this.#inFlight.leave(permit);
     this.#answered++;
-    if (permit >= this.#cutAt) this.#latencies.add(now - permit, !counted);
+    this.#latencies.add(now - permit, !counted);
+    this.#drain(now);
     const duration = now - this.#since;
-    if (this.#latencies.count >= windowSamples && duration >= windowMs) this.#conclude(duration, now);
+    const { windowSamples } = this.#limit;
+    const windowMs = Math.min(this.#limit.windowMs, longestWindowMs);
+    if (!this.#draining && duration >= windowMs && this.#latencies.count >= windowSamples)
+      this.#conclude(duration, now);
     else if (duration > longestWindowMs) this.#begin(now);
     this.#serve(now);
   }
 
   /** It ended without a response, or was not sent at all. */
   leave(permit: number): void {
+    const now = this.#now();
     this.#inFlight.leave(permit);
-    this.#serve(this.#now());
+    this.#drain(now);
+    this.#serve(now);
   }
 
   /** Turns away those who have waited too long; to be called now and then while nothing else happens. */
@@ -131,19 +136,34 @@ export class Shedder {
     waiter.onTurn(0);
   }
 
+  /** What a lower limit does is seen from when it is kept to. */
+  #drain(now: number): void {
+    if (this.#draining && this.#inFlight.count <= this.#limit.limit) this.#begin(now);
+  }
+
   #conclude(duration: number, now: number): void {
-    const { mean, fastest } = this.#latencies;
-    const after = this.#inFlight.count;
-    const window = { duration, answered: this.#answered, mean, fastest, before: this.#before, after };
-    if (this.#limit.take({ ...window, reached: this.#reached }, now)) this.#cutAt = now;
+    const window = {
+      duration,
+      answered: this.#answered,
+      mean: this.#latencies.mean,
+      fastest: this.#latencies.fastest,
+      before: this.#before,
+      after: this.#inFlight.count,
+      reached: this.#reached,
+      shed: this.shed - this.#shedBefore,
+    };
+    const lowered = this.#limit.take(window, now);
     this.#begin(now);
+    this.#draining = lowered;
   }
 
   #begin(now: number): void {
     this.#latencies.clear();
+    this.#draining = false;
     this.#since = now;
     this.#before = this.#inFlight.count;
     this.#answered = 0;
     this.#reached = false;
+    this.#shedBefore = this.shed;
   }
 }
