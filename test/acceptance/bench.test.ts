@@ -28,12 +28,15 @@ if (onCluster) process.stderr.write('Ctrl-C, skipped: it is the same command on 
 
 describe.skipIf(unable)('mesh bench', () => {
   let mesh: TestMesh;
+  /** What there is before any measurement: a list taken later may hold what an earlier one is just losing. */
+  let before: string[];
   const folder = mkdtempSync(join(tmpdir(), 'mesh-bench-'));
 
   beforeAll(async () => {
     mesh = await installMesh('bench');
     await mesh.apply(workload('web', nodeCommand(program), { port }), true);
     await mesh.ready('web');
+    before = await objects();
   });
   afterAll(async () => {
     rmSync(folder, { recursive: true });
@@ -53,11 +56,10 @@ describe.skipIf(unable)('mesh bench', () => {
   };
 
   /** What belongs to a Deployment goes a moment after it. */
-  const restored = (before: string[]) =>
+  const restored = () =>
     until('all is as it was', async () => isDeepStrictEqual(await objects(), before));
 
   test('measures copies without and with the mesh, and leaves all as it was', async () => {
-    const before = await objects();
     const picture = join(folder, 'web.svg');
     const seen = await report('deploy/web', '--svg', picture);
     expect(seen).toMatchObject({ deployment: 'web', port, path: '/', protocol: 'http1', rounds: 2, round_seconds: 1 });
@@ -75,7 +77,7 @@ describe.skipIf(unable)('mesh bench', () => {
       expect(proxy.cpu_us_per_request).toBeGreaterThan(0);
     }
     expect(readFileSync(picture, 'utf8').match(/<polyline /g)).toHaveLength(2);
-    await restored(before);
+    await restored();
   });
 
   test('asks for what the clients of a service ask for, and counts failures by their cause', async () => {
@@ -90,16 +92,14 @@ describe.skipIf(unable)('mesh bench', () => {
   });
 
   test('what is never answered with success is an error that says what came', async () => {
-    const before = await objects();
     const failed = await bench('deploy/web', '--path', '/nothing', '-o', 'json').catch((error: Error) => error.message);
     expect(failed).toContain('"code":"bench-failed"');
     expect(failed).toContain('status 404');
-    await restored(before);
+    await restored();
   });
 
   test.skipIf(onCluster)('Ctrl-C removes the copies', async () => {
     if (!(mesh instanceof LocalMesh)) throw new Error('this needs a local mesh');
-    const before = await objects();
     const running = execa(bin, ['bench', 'deploy/web', '--duration', '1m', '--yes'], {
       ...{ env: environment(mesh.home), extendEnv: false, reject: false },
     });
@@ -111,6 +111,6 @@ describe.skipIf(unable)('mesh bench', () => {
     running.kill('SIGINT');
     expect((await running).exitCode).toBe(130);
     expect(said).toContain('Interrupted; the copies are removed');
-    await restored(before);
+    await restored();
   });
 });
