@@ -56,8 +56,7 @@ describe.skipIf(unable)('mesh bench', () => {
   };
 
   /** What belongs to a Deployment goes a moment after it. */
-  const restored = () =>
-    until('all is as it was', async () => isDeepStrictEqual(await objects(), before));
+  const restored = () => until('all is as it was', async () => isDeepStrictEqual(await objects(), before));
 
   test('measures copies without and with the mesh, and leaves all as it was', async () => {
     const picture = join(folder, 'web.svg');
