@@ -145,7 +145,7 @@ export class Inbound {
         application.removeListener('error', ignore);
         if (outcome === 'http1' && protocol === 'detect') this.#http1(client, read, application);
         else if (outcome === 'http2') this.#http2(client, read, application);
-        else this.#splice(client, read, application);
+        else this.#splice(client, read, application, !read && (outcome === 'ended' || outcome === 'closed'));
       });
       stream.resume();
     });
@@ -239,7 +239,10 @@ export class Inbound {
     };
   }
 
-  /** `silent`: it has ended before a byte came, as health probes do; it counts only if bytes follow all the same. */
+  /**
+   * `silent`: its client has ended before a byte came, as health probes do, and peers that have looked who speaks first;
+   * it counts only if bytes follow all the same.
+   */
   #splice(client: Client, read: Buffer | undefined, application: Socket, silent = false): void {
     const { connections } = this.#options;
     const { stream } = client;

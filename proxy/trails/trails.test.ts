@@ -1,5 +1,6 @@
 /** Access log and request ids, from an application through two proxies to another, on loopback. */
 import http from 'node:http';
+import http2 from 'node:http2';
 import net from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
@@ -133,6 +134,26 @@ test('a connection that is carried as TCP is one line, with its bytes', async ()
   expect(sent).toMatchObject({ ...connection, direction: 'outbound', service: 'shop/web' });
   expect(received).toMatchObject({ ...connection, direction: 'inbound' });
   expect(sent.error).toBeUndefined();
+});
+
+test('an HTTP/2 client that is slow to begin leaves no line of the connection that was made to look who speaks', async () => {
+  const connected = Promise.withResolvers<void>();
+  const port = await serve(() =>
+    http2Server((stream) => stream.respond({ ':status': 200 }, { endStream: true })).server.on('session', () =>
+      connected.resolve(),
+    ),
+  );
+  logRequests('json');
+  const socket = net.connect(mesh.client.ports.outbound, '127.0.0.1');
+  await connected.promise;
+  const session = http2.connect('http://web.shop', { createConnection: () => socket });
+  await ask(session, { ':path': '/slow-to-begin' });
+  session.destroy();
+  await lines('"/slow-to-begin"');
+  const endpoint = formatAddress(ips[0]!, port);
+  const connections = accessLog('web').map((line) => JSON.parse(line));
+  expect(connections.filter((line) => line.protocol === 'tcp' && line.endpoint === endpoint)).toEqual([]);
+  expect(mesh.server.inbound.ports.find((one) => one.port === port)?.protocol).toBe('http2');
 });
 
 test('a request that no endpoint answers has its code', async () => {
