@@ -80,6 +80,7 @@ export class SpanExporter {
       if (!this.#closed) this.#restart = setTimeout(() => this.#start(), restartMs).unref();
     });
     this.#worker = worker;
+    this.#flush();
   }
 
   #flush(): void {
