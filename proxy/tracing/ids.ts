@@ -1,4 +1,4 @@
-/** Random ids, from random bytes drawn many at a time: drawing them one by one takes longer than the rest of a request's trace. */
+/** Random ids of traces and spans, from random bytes drawn many at a time: drawing them one by one takes longer than the rest of a request's trace. */
 import { randomFillSync } from 'node:crypto';
 
 const pool = Buffer.alloc(4096);
@@ -17,12 +17,3 @@ function hex(bytes: number): string {
 
 export const newTraceId = (): string => hex(16);
 export const newSpanId = (): string => hex(8);
-
-const variants = ['8', '9', 'a', 'b'];
-
-/** A UUID, version 4 (RFC 9562 section 5.4). */
-export function newRequestId(): string {
-  const text = hex(16);
-  const variant = variants[Number.parseInt(text[16]!, 16) & 3]!;
-  return `${text.slice(0, 8)}-${text.slice(8, 12)}-4${text.slice(13, 16)}-${variant}${text.slice(17, 20)}-${text.slice(20)}`;
-}

@@ -2,6 +2,7 @@
  * Follows requests and connections for the access log and for traces: begun where a request comes in, ended where it is
  * over. While neither is on, that is one comparison.
  */
+import { randomUUID } from 'node:crypto';
 import type { Ends, Entry } from '../access-log/entry.ts';
 import { type AccessLogFormat, commonLine, jsonLine } from '../access-log/format.ts';
 import type { LineWriter } from '../access-log/line-writer.ts';
@@ -9,7 +10,7 @@ import { type Exchange, editRequest } from '../http/exchange.ts';
 import { grpcStatusNames } from '../http/grpc.ts';
 import { Http1Fields } from '../http/head-fields.ts';
 import type { SpliceCounters } from '../net/splice.ts';
-import { newRequestId, newSpanId, newTraceId } from '../tracing/ids.ts';
+import { newSpanId, newTraceId } from '../tracing/ids.ts';
 import type { FinishedSpan } from '../tracing/span.ts';
 import { formatTraceParent, parseTraceParent } from '../tracing/trace-context.ts';
 import { ConnectionTrail } from './connection-trail.ts';
@@ -63,7 +64,7 @@ export class Trails {
     let requestId = request.value('x-request-id');
     if (!requestId) {
       const said = requestId;
-      requestId = newRequestId();
+      requestId = randomUUID();
       put(exchange, 'x-request-id', requestId, said);
     }
     const trail: Trail = {
