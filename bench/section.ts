@@ -10,7 +10,7 @@ export async function writeSection(name: string, text: string): Promise<void> {
   const document = await readFile(file, 'utf8');
   const [from, to] = [document.indexOf(begin), document.indexOf(end)];
   if (from < 0 || to < from) throw new Error(`${file} has no "${begin}" before "${end}"`);
-  await writeFile(file, `${document.slice(0, from + begin.length)}\n\n${text.trim()}\n\n${document.slice(to)}`);
+  await writeFile(file, `${document.slice(0, from + begin.length)}\n\n${text.trimEnd()}\n\n${document.slice(to)}`);
   process.stderr.write(`wrote ${file}\n`);
 }
 

@@ -40,7 +40,7 @@ export function section({ size, rate, load, seconds: long }: Settings, result: R
   const flags = `--proxies ${size.proxies} --services ${size.services} --per-proxy ${size.perProxy} --namespaces ${size.namespaces} --rate ${rate} --seconds ${long}`;
   return `    npm run bench:control -- --write ${flags}
 
-${circumstances()}. The control plane runs as installed, bound to one processor; the API
+Measured ${circumstances()}. The control plane runs as installed, bound to one processor; the API
 server and ${load} processes with the simulated proxies share the machine. Every proxy has a certificate and a stream of its own, and
 reports traffic with each of its ${size.perProxy} servers and as many clients every five seconds.
 

@@ -41,7 +41,7 @@ try {
   process.stdout.write(`${table}\n`);
   if (values.write) {
     const command = `npm run bench:overload -- --write --rounds ${rounds} --seconds ${seconds}`;
-    await writeSection('overload', `${command}\n\nMeasured ${circumstances()}.\n\n${table}`);
+    await writeSection('overload', `    ${command}\n\nMeasured ${circumstances()}.\n\n${table}`);
   }
 } catch (error) {
   if (!(error instanceof Ended)) throw error;

@@ -53,9 +53,9 @@ async function main(): Promise<void> {
       }
     }
   });
-  const text = `npm run bench:storm -- --requests ${requests} --write
+  const text = `    npm run bench:storm -- --requests ${requests} --write
 
-${circumstances()}. A client sends ${requests} requests, ${atOnce} at once, to the first of three services that call each other;
+Measured ${circumstances()}. A client sends ${requests} requests, ${atOnce} at once, to the first of three services that call each other;
 each layer may try ${tries} times in all. Every pod is meshed. The proxies retry as \`config.mesh.dev/retry: 5xx\` and
 \`retry-limit: ${tries - 1}\` on each service ask; the programs, in the other rows, at once and whatever failed.
 
