@@ -1,7 +1,5 @@
 /** A client and a server in a namespace of the cluster, and what the client measures. */
-import { once } from 'node:events';
-import { request } from 'node:http';
-import { json, text } from 'node:stream/consumers';
+import { exchange } from '../../cli/pod-http.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { loadPort, type LoadResult as PacedResult } from '../../load/options.ts';
@@ -14,6 +12,8 @@ import { benchArchive, benchImage, programs } from './image.ts';
 import type { Load } from './runner.ts';
 
 const readySeconds = 90;
+/** For the answer, beyond the time that the load takes. */
+const slackMs = 30_000;
 
 export class Pair {
   readonly #cluster: TestCluster;
@@ -61,26 +61,25 @@ export class Pair {
       '--latency',
       `http://${this.#host}:${originPort}/`,
     ];
-    const { stdout } = await this.#run<{ stdout: string }>({ wrk: args });
+    const { stdout } = await this.#run<{ stdout: string }>({ wrk: args }, seconds);
     return parseWrk(stdout);
   }
 
   async paced(rate: number, seconds: number, connections: number): Promise<LoadSummary> {
     const target = { host: this.#host, port: originPort, path: '/', http2: false };
-    return summarize([await this.#run<PacedResult>({ paced: { ...target, rate, seconds, connections } })]);
+    const load = { paced: { ...target, rate, seconds, connections } };
+    return summarize([await this.#run<PacedResult>(load, seconds)]);
   }
 
-  async #run<T>(load: Load): Promise<T> {
+  async #run<T>(load: Load, seconds: number): Promise<T> {
     const { namespace, name } = this.client.metadata as { namespace: string; name: string };
     const socket = await this.#cluster.client.portForward(namespace, name, loadPort);
     try {
-      const headers = { host: 'localhost', connection: 'close' };
-      const call = request({ method: 'POST', path: '/', createConnection: () => socket, headers });
-      call.end(JSON.stringify(load));
-      const [response] = await once(call, 'response');
-      const body = (await json(response)) as T & { message?: string };
-      if (response.statusCode !== 200) throw new Error(`the client in ${namespace} failed: ${body.message}`);
-      return body;
+      const asked = { path: '/', method: 'POST', body: JSON.stringify(load) } as const;
+      const { status, body } = await exchange(socket, asked, seconds * 1000 + slackMs);
+      const answer = JSON.parse(body) as T & { message?: string };
+      if (status !== 200) throw new Error(`the client in ${namespace} failed: ${answer.message}`);
+      return answer;
     } finally {
       socket.destroy();
     }
@@ -104,16 +103,7 @@ async function ready(cluster: TestCluster, namespace: string, app: string): Prom
 /** Resident memory of a process by its own metrics, bytes. */
 export async function residentOf(cluster: TestCluster, pod: KubeObject, port: number): Promise<number> {
   const { namespace, name } = pod.metadata as { namespace: string; name: string };
-  const socket = await cluster.client.portForward(namespace, name, port);
-  try {
-    const headers = { host: 'localhost', connection: 'close' };
-    const call = request({ path: '/metrics', createConnection: () => socket, headers });
-    call.end();
-    const [response] = await once(call, 'response');
-    const found = /^process_resident_memory_bytes (\S+)$/m.exec(await text(response));
-    if (!found) throw new Error(`${namespace}/${name} tells no process_resident_memory_bytes on port ${port}`);
-    return Number(found[1]);
-  } finally {
-    socket.destroy();
-  }
+  const found = /^process_resident_memory_bytes (\S+)$/m.exec(await cluster.get(namespace, name, port, '/metrics'));
+  if (!found) throw new Error(`${namespace}/${name} tells no process_resident_memory_bytes on port ${port}`);
+  return Number(found[1]);
 }
