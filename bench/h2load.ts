@@ -2,6 +2,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
+import { quantile } from './statistics.ts';
 import type { LoadResult } from './wrk.ts';
 
 /** Requests at once on each connection. */
@@ -47,6 +48,5 @@ export async function h2latencies(
   const lines = (await readFile(log, 'utf8')).trim().split('\n');
   await rm(log);
   const sorted = lines.map((line) => Number(line.split('\t')[2]) / 1000).sort((a, b) => a - b);
-  const quantile = (q: number) => sorted[Math.floor(sorted.length * q)] ?? Number.NaN;
-  return { p50_ms: quantile(0.5), p99_ms: quantile(0.99) };
+  return { p50_ms: quantile(sorted, 0.5), p99_ms: quantile(sorted, 0.99) };
 }

@@ -19,9 +19,3 @@ export function circumstances(): string {
   const processor = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}`;
   return `on ${new Date().toISOString().slice(0, 10)}, ${processor}, Linux, Node ${process.versions.node}`;
 }
-
-export function median(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}

@@ -1,5 +1,7 @@
 /** From samples to medians, a table beside Linkerd's figures, and the section of docs/benchmarks.md. */
-import { circumstances, median } from '../section.ts';
+import { markdown } from '../markdown.ts';
+import { circumstances } from '../section.ts';
+import { median } from '../statistics.ts';
 
 export interface Sample {
   mesh: boolean;
@@ -51,7 +53,7 @@ const linkerd = {
 
 const ms = (value: number): string => `${value.toFixed(2)} ms`;
 const mb = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MB`;
-const line = (...cells: string[]): string => `| ${cells.join(' | ')} |`;
+const line = (...cells: [string, string, string, string]): string[] => cells;
 
 export function table({ samples, memory, installSeconds, checkSeconds }: Figures, { connections, rates }: Run): string {
   const middle = (mesh: boolean, pace: number | undefined, count: number, field: 'rate' | 'p50_ms' | 'p99_ms') =>
@@ -82,9 +84,7 @@ export function table({ samples, memory, installSeconds, checkSeconds }: Figures
       return line(`${rate} requests/s, ${quantile}`, ms(of(false)), added, known ? `adds ${ms(known[quantile])}` : '');
     }),
   );
-  return [
-    line('', 'without', 'mesh', 'Linkerd, measured elsewhere'),
-    '| --- | ---: | ---: | ---: |',
+  const rows = [
     ...throughput,
     ...latency,
     line('errors', errors(false), errors(true), ''),
@@ -97,7 +97,8 @@ export function table({ samples, memory, installSeconds, checkSeconds }: Figures
     line('memory of the control plane', '', mb(memoryOf('control')), linkerd.control),
     line('install to ready', '', `${installSeconds.toFixed(1)} s`, linkerd.install),
     line('check', '', `${median(checkSeconds).toFixed(1)} s`, linkerd.check),
-  ].join('\n');
+  ];
+  return markdown(['', 'without', 'mesh', 'Linkerd, measured elsewhere'], rows, [0]);
 }
 
 /** Those that requests at a fixed rate are spread over. */

@@ -7,8 +7,9 @@ import { createConfiguredClient } from '../../kube/configured.ts';
 import { resources } from '../../kube/resources.ts';
 import { trustBundleConfigMap } from '../../protocol/names.ts';
 import { until } from '../../test/support/mesh.ts';
+import { median, quantile } from '../statistics.ts';
 import { Api, Fleet } from './fleet.ts';
-import { at, latenciesOf } from './latency.ts';
+import { latenciesOf } from './latency.ts';
 import { type Changed, type Instant, now, type Progress } from './messages.ts';
 import { ControlProcess, metric, mountAccount, type Spent, timeOf } from './process.ts';
 import { dependenciesOf, namespaceName, type Size, servicesOf } from './world.ts';
@@ -182,18 +183,15 @@ export class Bench {
     if (lost > 0) throw new Error(`${lost} updates of endpoints did not arrive`);
     return {
       ...{ ...spent, changes: changes.length, deliveries: all.length },
-      ...{ p50: at(all, 0.5), p99: at(all, 0.99), max: at(all, 1), everywhere: at(slowest, 0.5) },
+      ...{ p50: quantile(all, 0.5), p99: quantile(all, 0.99), max: quantile(all, 1), everywhere: median(slowest) },
     };
   }
 
   async #ask(): Promise<Pick<Result, 'stat' | 'telemetry'>> {
-    const median = async (ask: () => Promise<number>) => {
+    const usual = async (ask: () => Promise<number>) => {
       const times: number[] = [];
       for (let run = 0; run < statRuns; run++) times.push(await ask());
-      return at(
-        times.sort((a, b) => a - b),
-        0.5,
-      );
+      return median(times);
     };
     const KUBECONFIG = join(this.#settings.folder, 'kubeconfig');
     const command = async () => {
@@ -203,9 +201,9 @@ export class Bench {
       return performance.now() - began;
     };
     const stat = {
-      deployments: await median(() => timeOf('/v1/stat?kind=deployment')),
-      hour: await median(() => timeOf('/v1/stat?kind=all&window=3600')),
-      command: await median(command),
+      deployments: await usual(() => timeOf('/v1/stat?kind=deployment')),
+      hour: await usual(() => timeOf('/v1/stat?kind=all&window=3600')),
+      command: await usual(command),
     };
     const { reports } = await this.#fleet!.progress();
     const series = await metric('mesh_control_telemetry_series');

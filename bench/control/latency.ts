@@ -44,8 +44,3 @@ export function latenciesOf(
   const ascending = (a: number, b: number) => a - b;
   return { all: all.sort(ascending), slowest: slowest.sort(ascending), lost };
 }
-
-/** Of sorted numbers; NaN where there are none. */
-export function at(sorted: readonly number[], share: number): number {
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
-}

@@ -1,4 +1,5 @@
 /** From figures to a table, and to the section of docs/benchmarks.md. */
+import { markdown } from '../markdown.ts';
 import { circumstances } from '../section.ts';
 import type { Result, Settings } from './bench.ts';
 import type { Spent } from './process.ts';
@@ -9,11 +10,15 @@ const ms = (value: number): string => `${value.toFixed(0)} ms`;
 const seconds = (value: number): string => `${value.toFixed(1)} s`;
 
 export function table({ empty, connect, idle, churn, stat, telemetry, restart }: Result): string {
-  const row = (name: string, { cpu, rss, private: own, peakRss }: Spent, figures: string) =>
-    `| ${name} | ${percent(cpu)} | ${megabytes(rss)} | ${megabytes(peakRss)} | ${megabytes(own)} | ${figures} |`;
-  return [
-    '| phase | CPU of one core | RSS MB | most | private MB | |',
-    '| --- | ---: | ---: | ---: | ---: | --- |',
+  const row = (name: string, { cpu, rss, private: own, peakRss }: Spent, figures: string) => [
+    name,
+    percent(cpu),
+    megabytes(rss),
+    megabytes(peakRss),
+    megabytes(own),
+    figures,
+  ];
+  const rows = [
     row('no proxies', empty, ''),
     row(
       'all connect at once',
@@ -31,6 +36,9 @@ export function table({ empty, connect, idle, churn, stat, telemetry, restart }:
       restart,
       `ready after ${seconds(restart.readySeconds)}, every proxy knows everything after ${seconds(restart.completeSeconds)}`,
     ),
+  ];
+  return [
+    markdown(['phase', 'CPU of one core', 'RSS MB', 'most', 'private MB', ''], rows, [0, 5]),
     '',
     `\`stat\`: deployments over a minute ${ms(stat.deployments)}, everything over an hour ${ms(stat.hour)}; the command \`mesh stat deploy -A\` ${ms(stat.command)}.`,
   ].join('\n');

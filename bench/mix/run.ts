@@ -8,6 +8,7 @@ import { resources } from '../../kube/resources.ts';
 import { proxyContainer } from '../../protocol/names.ts';
 import type { LocalMesh } from '../../test/support/local-mesh.ts';
 import { type PodObject, until } from '../../test/support/mesh.ts';
+import { markdown } from '../markdown.ts';
 import { nginxConf, writeFiles } from '../nginx.ts';
 import { onOwnMesh } from '../own-mesh.ts';
 import { podOf } from '../pod.ts';
@@ -127,25 +128,23 @@ function progress({ counts, samples }: MixResult): string {
 export function mixTable({ minutes, counts, samples, cpu_seconds }: MixResult): string {
   // A shorter run than twice that tells what its second half did.
   const from = Math.min(settleSeconds, minutes * 30);
-  const line = (...cells: string[]) => `| ${cells.join(' | ')} |`;
   const memory = (['client', 'server'] as const).flatMap((side) =>
     (['rss', 'private'] as const).map((field) => {
       const { first_mb, last_mb, max_mb, mb_per_hour }: Growth = growth(samples[side], field, from);
       const cells = [first_mb, last_mb, max_mb].map((value) => value.toFixed(1));
-      return line(side, field === 'rss' ? 'RSS' : 'private', ...cells, mb_per_hour.toFixed(1));
+      return [side, field === 'rss' ? 'RSS' : 'private', ...cells, mb_per_hour.toFixed(1)];
     }),
   );
   const { done, failed } = totals(counts);
-  const rows = Object.entries(counts).map(([name, { done, failed, last }]) =>
-    line(name, String(done), String(failed), last ?? ''),
-  );
+  const clients = Object.entries(counts).map(([name, { done, failed, last }]) => [
+    name,
+    String(done),
+    String(failed),
+    last ?? '',
+  ]);
   return `${minutes} minutes of mixed load: ${done} done, ${failed} failed; both proxies took ${cpu_seconds.toFixed(0)} s of processor time.
 
-${line('proxy', 'memory', `MB after ${from} s`, 'at the end', 'most', 'MB per hour')}
-| --- | --- | ---: | ---: | ---: | ---: |
-${memory.join('\n')}
+${markdown(['proxy', 'memory', `MB after ${from} s`, 'at the end', 'most', 'MB per hour'], memory, [0, 1])}
 
-${line('clients', 'done', 'failed', 'last failure')}
-| --- | ---: | ---: | --- |
-${rows.join('\n')}`;
+${markdown(['clients', 'done', 'failed', 'last failure'], clients, [0, 3])}`;
 }

@@ -10,10 +10,12 @@ import { execa } from 'execa';
 import type { LocalMesh } from '../../test/support/local-mesh.ts';
 import { type PodObject, workload } from '../../test/support/mesh.ts';
 import { capacity, limited, type Offered, offer } from '../../test/support/overload.ts';
+import { markdown } from '../markdown.ts';
 import { Ended, onOwnMesh } from '../own-mesh.ts';
 import { envoyBinary } from '../peers/envoy.ts';
 import { podOf } from '../pod.ts';
-import { circumstances, median, writeSection } from '../section.ts';
+import { circumstances, writeSection } from '../section.ts';
+import { median } from '../statistics.ts';
 import { envoyConfig, envoyPort } from './envoy.ts';
 
 const { values } = parseArgs({
@@ -96,19 +98,17 @@ async function deploy(mesh: LocalMesh): Promise<Way[]> {
 }
 
 function render(results: ReadonlyMap<Way, readonly Offered[]>): string {
-  const lines = [...results].map(([{ name }, all]) => {
+  const rows = [...results].map(([{ name }, all]) => {
     const of = (read: (one: Offered) => number) => median(all.map(read));
     const share = of((one) => one.soon / seconds / capacity);
     const shed = of((one) => one.shed / one.sent);
-    const cells = [
+    return [
       name,
       `${Math.round(share * 100)} %`,
       `${Math.round(shed * 100)} %`,
-      of((one) => one.p50),
-      of((one) => one.p99),
+      of((one) => one.p50).toFixed(0),
+      of((one) => one.p99).toFixed(0),
     ];
-    return `| ${cells.map((cell) => (typeof cell === 'number' ? Math.round(cell) : cell)).join(' | ')} |`;
   });
-  const head = '| way | answered within 1 s, of capacity | turned away | p50 ms | p99 ms |';
-  return [head, '| --- | ---: | ---: | ---: | ---: |', ...lines].join('\n');
+  return markdown(['way', 'answered within 1 s, of capacity', 'turned away', 'p50 ms', 'p99 ms'], rows, [0]);
 }

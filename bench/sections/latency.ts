@@ -2,10 +2,11 @@
 import { execa } from 'execa';
 import type { LoadOptions, LoadResult } from '../../load/options.ts';
 import { type LoadSummary, summarize } from '../../load/summary.ts';
+import { markdown } from '../markdown.ts';
 import type { Pair } from '../pair.ts';
 import { program } from '../program.ts';
 import { wrk } from '../wrk.ts';
-import { type Ground, markdown, type Outcome, type Section } from './section.ts';
+import type { Ground, Outcome, Section } from './section.ts';
 
 export const connections = 32;
 

@@ -1,10 +1,11 @@
 /** What one more connection, or one more stream, costs each proxy in memory. */
 import { setTimeout as wait } from 'node:timers/promises';
+import { markdown } from '../markdown.ts';
 import type { Pair } from '../pair.ts';
 import { program } from '../program.ts';
 import { usage } from '../usage.ts';
 import { Counter } from './counter.ts';
-import { type Ground, markdown, type Outcome, type Section } from './section.ts';
+import type { Ground, Outcome, Section } from './section.ts';
 
 const wanted = 10_000;
 const perConnection = 100;

@@ -2,12 +2,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { LoadResult } from '../../load/options.ts';
 import { summarize } from '../../load/summary.ts';
+import { markdown } from '../markdown.ts';
 import type { Pair } from '../pair.ts';
 import { program } from '../program.ts';
 import { usage } from '../usage.ts';
 import { Counter } from './counter.ts';
 import { connections, paced } from './latency.ts';
-import { type Ground, markdown, type Outcome, type Section } from './section.ts';
+import type { Ground, Outcome, Section } from './section.ts';
 
 const peers = 1_000;
 const rate = 500;

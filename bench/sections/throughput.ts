@@ -1,9 +1,10 @@
 /** As many requests as go through, of one kind: rates, latencies, processor time and memory of each pair. */
+import { markdown } from '../markdown.ts';
 import type { Pair } from '../pair.ts';
-import { median } from '../section.ts';
+import { median } from '../statistics.ts';
 import { usage } from '../usage.ts';
 import type { LoadResult } from '../wrk.ts';
-import { type Ground, markdown, type Outcome } from './section.ts';
+import type { Ground, Outcome } from './section.ts';
 
 /** One kind of load. */
 export interface Load {

@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { atOnce, Chain, type Fault, faults, type Retrier, retriers, tries } from '../../test/support/chain.ts';
+import { markdown } from '../markdown.ts';
 import { Ended, onOwnMesh } from '../own-mesh.ts';
 import { circumstances, writeSection } from '../section.ts';
 
@@ -25,15 +26,13 @@ const meaning: Record<Fault, string> = {
 const title: Record<Retrier, string> = { mesh: 'the proxies, as annotated', programs: 'each program by itself' };
 
 function table(rows: readonly Row[], requests: number): string {
-  return [
-    '| the last service | who retries | requests it got | load / offered | answered well |',
-    '| --- | --- | ---: | ---: | ---: |',
-    ...rows.map(({ fault, who, load, good }) => {
-      const factor = (load / requests).toFixed(2);
-      const share = Math.round((100 * good) / requests);
-      return `| ${meaning[fault]} | ${title[who]} | ${load} | ${factor} × | ${share} % |`;
-    }),
-  ].join('\n');
+  const head = ['the last service', 'who retries', 'requests it got', 'load / offered', 'answered well'];
+  const cells = rows.map(({ fault, who, load, good }) => {
+    const factor = (load / requests).toFixed(2);
+    const share = Math.round((100 * good) / requests);
+    return [meaning[fault], title[who], String(load), `${factor} ×`, `${share} %`];
+  });
+  return markdown(head, cells, [0, 1]);
 }
 
 async function main(): Promise<void> {
