@@ -45,7 +45,8 @@ export class HeadParser {
   readonly dropped: number[] = [];
   /** Lines of Connection and Upgrade, kept where the message asks for an upgrade. */
   readonly #upgradeLines: number[] = [];
-  readonly #named = new Set<string>();
+  /** Headers that Connection names; made for those that name one. A Set that is cleared makes a table anew, each leading to the next. */
+  #named: Set<string> | undefined;
 
   #line = 0;
   #lineStart = 0;
@@ -73,7 +74,7 @@ export class HeadParser {
     this.fromMesh = false;
     this.dropped.length = 0;
     this.#upgradeLines.length = 0;
-    this.#named.clear();
+    this.#named = undefined;
     this.#line = 0;
     this.#lineStart = 0;
     this.#scanned = 0;
@@ -255,7 +256,10 @@ export class HeadParser {
         if (name === 'close') this.connectionClose = true;
         else if (name === 'keep-alive') this.connectionKeepAlive = true;
         else if (name === 'upgrade') this.connectionUpgrade = true;
-        else if (name !== '' && name !== 'te') this.#named.add(name);
+        else if (name !== '' && name !== 'te') {
+          this.#named ??= new Set();
+          this.#named.add(name);
+        }
       }
     }
     this.#upgradeLines.push(start - base, end + 2 - base);
@@ -304,13 +308,13 @@ export class HeadParser {
     const meant = this.#request ? this.connectionUpgrade : this.status === 101 || this.status === 426;
     this.upgrade = this.upgrade && meant && !this.#h2c && this.minor === 1;
     if (!this.upgrade) this.dropped.push(...this.#upgradeLines);
-    if (this.#named.size > 0) this.#dropNamed(buffer, base);
+    if (this.#named) this.#dropNamed(buffer, base, this.#named);
     if (this.dropped.length > 2) sortPairs(this.dropped);
     return true;
   }
 
   /** Headers that Connection names go no further (RFC 9110 section 7.6.1), save those that frame the message. */
-  #dropNamed(buffer: Buffer, base: number): void {
+  #dropNamed(buffer: Buffer, base: number, named: ReadonlySet<string>): void {
     let start = base;
     for (let line = 0; ; ) {
       const end = buffer.indexOf(10, start);
@@ -318,7 +322,7 @@ export class HeadParser {
       if (line > 0) {
         const name = buffer.toString('latin1', start, buffer.indexOf(COLON, start)).toLowerCase();
         const framing = name === 'host' || name === 'content-length' || name === 'transfer-encoding';
-        if (this.#named.has(name) && !framing) this.#drop(start, end - 1, base);
+        if (named.has(name) && !framing) this.#drop(start, end - 1, base);
       }
       if (end - start > 1) line++;
       start = end + 1;
