@@ -83,6 +83,17 @@ describe('replicas', () => {
     await until(() => second.heard.length === 1, 'the report that was kept');
   });
 
+  it('tell no more at once than another takes: the newest', async () => {
+    const authority = await makeAuthority();
+    const listener = await replica(authority, []);
+    const { peers } = await replica(authority, ['127.0.0.1'], listener.port);
+    const large = { namespace: 'shop', kind: 'deployment', name: 'x'.repeat(1 << 20) };
+    for (let i = 0; i < 40; i++)
+      peers.tell({ reporter: { namespace: 'shop', pod: `web-${i}`, workload: large }, report });
+    await until(() => listener.heard.includes('web-39'), 'the newest report');
+    expect(listener.heard.length).toBeLessThan(17);
+  });
+
   it('tell which proxies are connected to them', async () => {
     const authority = await makeAuthority();
     const { port } = await replica(authority, []);

@@ -1,7 +1,7 @@
 /**
  * Replicas of the control plane tell each other what their proxies report, so that any of them answers `stat` for the
  * whole mesh, and which proxies are connected. Mutual TLS: only the control plane's own identity may tell or ask. A
- * replica that is away misses what was said meanwhile, but for the last few thousand reports.
+ * replica that is away misses what was said meanwhile, but for the newest.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import https from 'node:https';
@@ -13,8 +13,8 @@ import type { Log } from '../log.ts';
 import type { Reporter } from './collector.ts';
 import { callPeer } from './peer-call.ts';
 import type { Replica } from './replicas.ts';
+import { ReportQueue } from './report-queue.ts';
 
-const maxQueued = 2_000;
 const maxBodyBytes = 32 << 20;
 /** A replica that was told nothing for this long is told nothing, to see whether it is there. */
 const quietMs = 10_000;
@@ -46,7 +46,7 @@ export interface PeersOptions {
 
 interface Peer {
   pod: string;
-  queue: Told[];
+  queue: ReportQueue;
   busy: boolean;
   toldAt: number;
   /** Since when and why it is not told. */
@@ -83,10 +83,9 @@ export class Peers {
   /** Passes on what one of this replica's own proxies reported. */
   tell(told: Told): void {
     this.#follow();
-    for (const { queue } of this.#peers.values()) {
-      queue.push(told);
-      if (queue.length > maxQueued) queue.shift();
-    }
+    if (this.#peers.size === 0) return;
+    const text = JSON.stringify(told);
+    for (const { queue } of this.#peers.values()) queue.push(text);
   }
 
   /** Replicas that do not answer: what their proxies report may be missing here. */
@@ -132,25 +131,25 @@ export class Peers {
     const addresses = new Set(others.map(({ address }) => address));
     for (const address of this.#peers.keys()) if (!addresses.has(address)) this.#peers.delete(address);
     for (const { pod, address } of others)
-      if (!this.#peers.has(address)) this.#peers.set(address, { pod, queue: [], busy: false, toldAt: 0 });
+      if (!this.#peers.has(address))
+        this.#peers.set(address, { pod, queue: new ReportQueue(), busy: false, toldAt: 0 });
   }
 
   #flush(): void {
     this.#follow();
     const now = this.#now();
     for (const [address, peer] of this.#peers) {
-      if (peer.busy || (peer.queue.length === 0 && !peer.failing && now - peer.toldAt < quietMs)) continue;
+      if (peer.busy || (peer.queue.isEmpty && !peer.failing && now - peer.toldAt < quietMs)) continue;
       peer.busy = true;
-      const batch = peer.queue;
-      peer.queue = [];
-      this.#call(address, '/v1/reports', JSON.stringify(batch))
+      const batch = peer.queue.take();
+      this.#call(address, '/v1/reports', `[${batch.join(',')}]`)
         .then(
           () => {
             delete peer.failing;
             peer.toldAt = this.#now();
           },
           ({ message: reason }: Error) => {
-            peer.queue = [...batch, ...peer.queue].slice(-maxQueued);
+            peer.queue.putBack(batch);
             const say = peer.failing ? 'debug' : 'warn';
             peer.failing = { since: peer.failing?.since ?? now, reason };
             this.#options.log[say]('another replica was not told; it will be tried again', { address, reason });
