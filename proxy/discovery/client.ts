@@ -7,12 +7,12 @@ import { encodeHeaders } from '../http2/hpack-encoder.ts';
 import { Http2Session } from '../http2/session.ts';
 import { byteStream, type Http2Stream } from '../http2/stream.ts';
 import type { Logger } from '../log.ts';
+import { controlTimeouts } from '../tls/control-timeouts.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { dial } from '../tls/dial.ts';
 
 const firstRetryMs = 200;
 const lastRetryMs = 10_000;
-const connectTimeoutMs = 5_000;
 const pingEveryMs = 10_000;
 /** One stream, which carries everything: its window may be the connection's but for a little. */
 const streamSettings = { streamWindow: 1 << 20, connectionWindow: 2 << 20, maxStreams: 1, maxHeaderListBytes: 16_384 };
@@ -101,7 +101,7 @@ export class DiscoveryClient {
   #connect(): void {
     const { host, port, credentials, trustDomain, controlIdentity: identity } = this.#options;
     dial(
-      { host, port, credentials, trustDomain, identity, alpn: 'h2', timeoutMs: connectTimeoutMs },
+      { host, port, credentials, trustDomain, identity, alpn: 'h2', ...controlTimeouts(this.#failures) },
       (error, socket) => {
         if (!socket) return this.#again(error?.message ?? 'no connection');
         if (this.#stopped) return void socket.destroy();

@@ -14,6 +14,8 @@ export interface DialOptions {
   identity: SpiffeId;
   alpn: string;
   timeoutMs: number;
+  /** For what follows, once there is a connection; without it, `timeoutMs` is for both. */
+  handshakeTimeoutMs?: number;
   /** Told of a peer that answered and is not the one to speak to. */
   onRefused?(reason: RefusalReason, detail: string): void;
 }
@@ -47,10 +49,15 @@ export function dial(
     callback(new ProxyError(code, message, { source: 'server', retry: 'yes', cause }), undefined);
   };
   const where = `${options.host}:${options.port}`;
-  const timer = setTimeout(
-    () => fail('connect-timeout', `${where} did not answer within ${options.timeoutMs} ms`),
-    options.timeoutMs,
-  );
+  const { timeoutMs, handshakeTimeoutMs } = options;
+  const failLate = (ms: number) => fail('connect-timeout', `${where} did not answer within ${ms} ms`);
+  let timer = setTimeout(failLate, timeoutMs, timeoutMs);
+  if (handshakeTimeoutMs !== undefined)
+    socket.once('connect', () => {
+      if (settled) return;
+      clearTimeout(timer);
+      timer = setTimeout(failLate, handshakeTimeoutMs, handshakeTimeoutMs);
+    });
   const refuse = (reason: RefusalReason, detail: string) => {
     options.onRefused?.(reason, detail);
     fail('identity-refused', `${where} ${reason}: ${detail}`);

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { CertificateRequest, SpiffeId } from '../../protocol/identity.ts';
 import { parseRequest } from '../../protocol/x509.ts';
@@ -45,6 +46,15 @@ async function start(seconds: number, shown = control) {
     );
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
+  cleanup.push(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return { state, ...ask((server.address() as AddressInfo).port) };
+}
+
+/** Has a proxy ask for its certificate on a port. */
+function ask(port: number) {
   const folder = mkdtempSync(join(tmpdir(), 'mesh-identity-'));
   const tokenFile = join(folder, 'token');
   writeFileSync(tokenFile, 'first\n');
@@ -55,7 +65,7 @@ async function start(seconds: number, shown = control) {
     trustDomain: 'cluster.local',
     controlIdentity: control,
     host: '127.0.0.1',
-    port: (server.address() as AddressInfo).port,
+    port,
     tokenFile,
     credentials,
     log: createLogger('info', (line) => lines.push(line)),
@@ -63,12 +73,10 @@ async function start(seconds: number, shown = control) {
   });
   cleanup.push(() => {
     client.stop();
-    server.close();
-    server.closeAllConnections();
     rmSync(folder, { recursive: true });
   });
   client.start();
-  return { state, credentials, tokenFile, lines };
+  return { credentials, tokenFile, lines };
 }
 
 const within = { timeout: 5_000, interval: 20 };
@@ -108,4 +116,20 @@ test('a server of another identity is told nothing', async () => {
   const { state, lines } = await start(600, own);
   await vi.waitFor(() => expect(lines.join('')).toContain('identity-mismatch'), within);
   expect(state.tokens).toEqual([]);
+});
+
+test('a control plane that is slow with its handshakes gets more time after each try, up to a limit', async () => {
+  const silent = createTcpServer(() => {}).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  cleanup.push(() => silent.close());
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  cleanup.push(() => void vi.useRealTimers());
+  const { lines } = ask((silent.address() as AddressInfo).port);
+  // A moment of the clock for each turn of the event loop, in which a connection comes to be.
+  for (let turns = 0; turns < 50_000 && lines.length < 6; turns++) {
+    await vi.advanceTimersByTimeAsync(10);
+    await turn();
+  }
+  const waited = lines.map((line) => Number(/did not answer within (\d+) ms/.exec(line)?.[1]));
+  expect(waited).toEqual([5_000, 10_000, 20_000, 40_000, 40_000, 40_000]);
 });

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import type { CertificateRefusal, CertificateResponse, SpiffeId } from '../../protocol/identity.ts';
 import { makeRequest } from '../../protocol/x509.ts';
 import type { Logger } from '../log.ts';
+import { controlTimeouts } from './control-timeouts.ts';
 import type { Credentials } from './credentials.ts';
 import { dial } from './dial.ts';
 
@@ -97,9 +98,12 @@ export class IdentityClient {
 
   #post(body: string): Promise<CertificateResponse> {
     const { host, port, credentials, trustDomain, controlIdentity } = this.#options;
+    const timeouts = controlTimeouts(this.#failures);
+    // It is as late with the answer as it was with the handshake, and asks Kubernetes for it.
+    const answerTimeoutMs = 2 * timeouts.handshakeTimeoutMs;
     return new Promise((resolve, reject) => {
       dial(
-        { host, port, credentials, trustDomain, identity: controlIdentity, alpn: 'http/1.1', timeoutMs: 5000 },
+        { host, port, credentials, trustDomain, identity: controlIdentity, alpn: 'http/1.1', ...timeouts },
         (error, socket) => {
           if (!socket) return reject(error);
           const request = http.request({
@@ -112,9 +116,9 @@ export class IdentityClient {
               'content-length': Buffer.byteLength(body),
               connection: 'close',
             },
-            timeout: 10_000,
+            timeout: answerTimeoutMs,
           });
-          request.on('timeout', () => request.destroy(new Error('no answer within 10 s')));
+          request.on('timeout', () => request.destroy(new Error(`no answer within ${answerTimeoutMs / 1000} s`)));
           request.on('error', reject);
           request.on('response', (response) => {
             const chunks: Buffer[] = [];
