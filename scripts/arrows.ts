@@ -1,8 +1,11 @@
 /** `npm run arrows`: the dependency arrows hold, and a forbidden import is found (a check that cannot fail is none). */
 import { rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { execa } from 'execa';
 
-const parts = 'cli proxy control image inject protocol kube load local templates examples'.split(' ');
+const config = createRequire(import.meta.url)('../.dependency-cruiser.cjs') as { forbidden: { name: string }[] };
+/** Every folder that has a rule of its own. */
+const parts = config.forbidden.flatMap(({ name }) => /^(.+)-imports$/.exec(name)?.[1] ?? []);
 
 async function cruise(): Promise<{ failed: boolean; output: string; modules: number }> {
   const result = await execa('depcruise', ['--config', '.dependency-cruiser.cjs', ...parts], {
