@@ -49,9 +49,12 @@ export async function measure(
   const usage = async (mode: Mode): Promise<UsageSeen> => {
     const { servers, load } = stages[mode];
     const proxies = (pods: typeof servers) => (mode === 'mesh' ? proxyUsage(context, kube, pods) : undefined);
-    const application = applicationUsage(kube, servers, context.now(), signal);
-    const [client, server] = await Promise.all([proxies([load]), proxies(servers)]);
-    return { application: await application, client, server };
+    const [application, client, server] = await Promise.all([
+      applicationUsage(kube, servers, context.now(), signal),
+      proxies([load]),
+      proxies(servers),
+    ]);
+    return { application, client, server };
   };
   const run = (mode: Mode, seconds: number): Promise<LoadResult> =>
     runLoad(kube, stages[mode], loadOf(mode, seconds), signal);
