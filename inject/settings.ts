@@ -1,4 +1,5 @@
 /** The annotations of the mesh that people write, and which values they take; docs/injection.md lists the same. */
+import { accessLogFormats, logLevels } from '../protocol/diagnostics.ts';
 import {
   annotatedAnnotation,
   configPrefix,
@@ -32,6 +33,7 @@ function ports(value: string): boolean {
 
 const portList = 'ports and ranges from 1 to 65535, separated by commas';
 const quantity = (value: string) => /^\d+(\.\d+)?(m|k|M|G|Ki|Mi|Gi)?$/.test(value);
+const isOneOf = (allowed: readonly string[]) => (value: string) => allowed.includes(value);
 
 export const settings = {
   'skip-inbound-ports': {
@@ -68,19 +70,19 @@ export const settings = {
     description: 'Log level of the proxy',
     allowed: 'error, warn, info or debug',
     example: 'info',
-    valid: (value) => ['error', 'warn', 'info', 'debug'].includes(value),
+    valid: isOneOf(logLevels),
   },
   'access-log': {
     description: 'A line per request on the stdout of the proxy',
     allowed: 'json, common or off',
     example: 'json',
-    valid: (value) => ['json', 'common', 'off'].includes(value),
+    valid: isOneOf(accessLogFormats),
   },
   'load-shedding': {
     description: 'Whether requests are turned away while the application is overloaded (overload.md)',
     allowed: 'enabled or disabled',
     example: 'enabled',
-    valid: (value) => value === 'enabled' || value === 'disabled',
+    valid: isOneOf(['enabled', 'disabled']),
   },
   'shutdown-grace-period': {
     description: 'How long the proxy waits for requests in flight when it stops',

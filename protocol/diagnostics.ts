@@ -38,6 +38,12 @@ export interface ProxyState {
   memory: { rss_bytes: number; heap_used_bytes: number; external_bytes: number };
 }
 
+/** What a proxy's log may be set to, by annotation and while it runs. */
+export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
+export const accessLogFormats = ['json', 'common', 'off'] as const;
+/** For which a setting may be changed at most: what is forgotten ends by itself. */
+export const maxSettingSeconds = 86_400;
+
 /** A setting that can be changed while the proxy runs, for a time. */
 export interface SettingState {
   value: string;

@@ -3,7 +3,7 @@
  * changes something, is for the pod's own loopback: a port-forward ends there, so Kubernetes' rights guard it.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { ProxyState } from '../protocol/diagnostics.ts';
+import { maxSettingSeconds, type ProxyState } from '../protocol/diagnostics.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
 export interface AdminOptions {
@@ -21,9 +21,6 @@ export interface AdminSetting {
   allowed: readonly string[];
   set(value: string, forMs: number): void;
 }
-
-/** A change that is forgotten ends by itself. */
-const maxSeconds = 86_400;
 
 /** Resolves when it listens. */
 export function startAdmin(options: AdminOptions, port: number, host: string): Promise<Server> {
@@ -81,8 +78,8 @@ function change(
   if (!setting.allowed.includes(value)) {
     return answer(response, 400, `value "${value}" is not one of ${setting.allowed.join(', ')}\n`);
   }
-  if (seconds < 1 || seconds > maxSeconds) {
-    return answer(response, 400, `seconds "${text}" is not a number from 1 to ${maxSeconds}\n`);
+  if (seconds < 1 || seconds > maxSettingSeconds) {
+    return answer(response, 400, `seconds "${text}" is not a number from 1 to ${maxSettingSeconds}\n`);
   }
   setting.set(value, seconds * 1000);
   answer(response, 200, `${value}\n`);

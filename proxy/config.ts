@@ -1,5 +1,6 @@
 /** The proxy's settings: `MESH_PROXY_*`, read once. docs/configuration.md lists the same as the table below. */
 import { isIP } from 'node:net';
+import { accessLogFormats, logLevels } from '../protocol/diagnostics.ts';
 import { isTrustDomain, parseSpiffeId, type SpiffeId } from '../protocol/identity.ts';
 import { clusterDomain, controlName, controlNamespace, defaultTrustDomain } from '../protocol/names.ts';
 import { adminPort, discoveryPort, hbonePort, identityPort, inboundPort, outboundPort } from '../protocol/ports.ts';
@@ -131,9 +132,9 @@ export function parseConfig(
   const workload = text('WORKLOAD') || `pod/${pod}`;
   if (!/^[a-z]+\/[a-z0-9.-]+$/.test(workload) && pod) bad('WORKLOAD', workload, 'of the form kind/name');
   const logLevel = text('LOG_LEVEL');
-  if (!isLogLevel(logLevel)) bad('LOG_LEVEL', logLevel, 'one of error, warn, info, debug');
+  if (!isLogLevel(logLevel)) bad('LOG_LEVEL', logLevel, `one of ${logLevels.join(', ')}`);
   const accessLog = text('ACCESS_LOG');
-  if (!isAccessLogFormat(accessLog)) bad('ACCESS_LOG', accessLog, 'one of off, json, common');
+  if (!isAccessLogFormat(accessLog)) bad('ACCESS_LOG', accessLog, `one of ${accessLogFormats.join(', ')}`);
   const loadShedding = text('LOAD_SHEDDING');
   if (loadShedding !== 'enabled' && loadShedding !== 'disabled') {
     bad('LOAD_SHEDDING', loadShedding, 'enabled or disabled');

@@ -1,8 +1,8 @@
 /** One line per event on stderr: JSON, for people and machines to read. Values are never secret. */
+import type { logLevels } from '../protocol/diagnostics.ts';
 
-const levels = { error: 0, warn: 1, info: 2, debug: 3 } as const;
-export type LogLevel = keyof typeof levels;
-export const logLevels = Object.keys(levels) as LogLevel[];
+export type LogLevel = (typeof logLevels)[number];
+const levels: Record<LogLevel, number> = { error: 0, warn: 1, info: 2, debug: 3 };
 
 export function isLogLevel(text: string): text is LogLevel {
   return Object.hasOwn(levels, text);
@@ -26,7 +26,7 @@ export function createLogger(
   write: (line: string) => void = (line) => void process.stderr.write(line),
   now: () => number = Date.now,
 ): Logger {
-  let limit: number = levels[level];
+  let limit = levels[level];
   const recent = new Map<string, { second: number; count: number; dropped: number }>();
   const log = (at: LogLevel, message: string, fields: LogFields | undefined) => {
     if (levels[at] > limit) return;

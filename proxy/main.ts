@@ -1,9 +1,10 @@
 /** The proxy of one pod. Settings: proxy/config.ts. */
 import { readFileSync } from 'node:fs';
-import { type AccessLogFormat, accessLogFormats } from './access-log/format.ts';
+import { accessLogFormats, logLevels } from '../protocol/diagnostics.ts';
+import type { AccessLogFormat } from './access-log/format.ts';
 import { startAdmin } from './admin.ts';
 import { parseConfig, variablePrefix } from './config.ts';
-import { createLogger, type LogLevel, logLevels } from './log.ts';
+import { createLogger, type LogLevel } from './log.ts';
 import { originalDestination } from './net/original-destination.ts';
 import { releaseStartPages } from './net/start-pages.ts';
 import { PodProxy } from './pod-proxy.ts';

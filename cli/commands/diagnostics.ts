@@ -1,15 +1,12 @@
 /** `mesh diagnostics`: what a proxy knows of itself, and what it tells while a fault is looked for. */
 import { Argument, type Command } from 'commander';
-import type { ProxyState } from '../../protocol/diagnostics.ts';
+import { accessLogFormats, logLevels, maxSettingSeconds, type ProxyState } from '../../protocol/diagnostics.ts';
 import type { Context } from '../context.ts';
 import { parseDuration } from '../duration.ts';
 import { CliError, UsageError } from '../errors.ts';
 import { isData, outputOption, writeData } from '../output.ts';
 import { askProxy, isMeshed } from '../proxy-admin.ts';
 import { findPod, targetPods } from '../target-pods.ts';
-
-/** What is forgotten ends by itself. */
-const maxSeconds = 86_400;
 
 export function register(program: Command, context: Context): void {
   const diagnostics = program
@@ -31,13 +28,13 @@ export function register(program: Command, context: Context): void {
     .action((target: string, { output }: { output: 'table' | 'json' | 'yaml' }) => show(target, output, context));
   registerSetting(diagnostics, context, {
     name: 'log-level',
-    values: ['error', 'warn', 'info', 'debug'],
+    values: logLevels,
     description: 'Change the log level of the proxies of a pod or workload for a time',
     examples: ['mesh diagnostics log-level deploy/web debug', 'mesh diagnostics log-level web-0 warn --for 1h'],
   });
   registerSetting(diagnostics, context, {
     name: 'access-log',
-    values: ['json', 'common', 'off'],
+    values: accessLogFormats,
     description: 'Log every request of a pod or workload for a time: mesh logs POD -c mesh-proxy shows the lines',
     examples: ['mesh diagnostics access-log deploy/web json', 'mesh diagnostics access-log web-0 common --for 1h'],
   });
@@ -54,7 +51,7 @@ async function show(target: string, output: 'table' | 'json' | 'yaml', context: 
 
 interface Setting {
   name: string;
-  values: string[];
+  values: readonly string[];
   description: string;
   examples: string[];
 }
@@ -74,7 +71,7 @@ function registerSetting(diagnostics: Command, context: Context, setting: Settin
 
 async function change(setting: Setting, target: string, value: string, time: string, context: Context): Promise<void> {
   const seconds = Math.ceil(parseDuration('--for', time) / 1000);
-  if (seconds < 1 || seconds > maxSeconds) {
+  if (seconds < 1 || seconds > maxSettingSeconds) {
     throw new UsageError(`--for "${time}" is not between 1s and 24h`, 'Use for example --for 10m.');
   }
   const kube = await context.kube();

@@ -1,8 +1,8 @@
 /** An entry of the access log as a line: JSON, or the Common Log Format of NCSA and Apache. */
+import { accessLogFormats } from '../../protocol/diagnostics.ts';
 import type { Workload } from '../../protocol/discovery.ts';
 import type { Entry } from './entry.ts';
 
-export const accessLogFormats = ['off', 'json', 'common'] as const;
 export type AccessLogFormat = (typeof accessLogFormats)[number];
 
 export function isAccessLogFormat(text: string): text is AccessLogFormat {
