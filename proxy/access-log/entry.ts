@@ -33,6 +33,7 @@ export interface Entry extends Ends {
   request?: RequestPart;
 }
 
+/** Its texts are what clients say, cut (trails.ts). */
 export interface RequestPart {
   method: string;
   authority: string;

@@ -79,11 +79,8 @@ test('the Common Log Format, of a request and of a connection', () => {
   );
 });
 
-test('no request can break its line, nor make it long', () => {
+test('no request can break its line', () => {
   const request = { ...entry.request!, path: '/a"\n\\\u00e9', status: 0 };
   expect(commonLine({ ...entry, request })).toContain('"POST /a\\"\\x0a\\\\\\xe9 HTTP/2.0" - 3400\n');
   expect(jsonLine({ ...entry, request }).split('\n').length).toBe(2);
-  const long = { ...entry.request!, path: `/${'x'.repeat(50_000)}` };
-  expect(commonLine({ ...entry, request: long }).length).toBeLessThan(1_300);
-  expect(jsonLine({ ...entry, request: long }).length).toBeLessThan(2_000);
 });

@@ -9,9 +9,6 @@ export function isAccessLogFormat(text: string): text is AccessLogFormat {
   return (accessLogFormats as readonly string[]).includes(text);
 }
 
-/** Paths beyond this are cut: one request is one line, not a page. */
-const maxText = 1024;
-
 const workload = (of: Workload | null): string | undefined =>
   of ? `${of.namespace}/${of.kind}/${of.name}` : undefined;
 const tenth = (milliseconds: number): number => Math.round(milliseconds * 10) / 10;
@@ -30,8 +27,8 @@ export function jsonLine(entry: Entry): string {
     server_identity: entry.server.identity ?? undefined,
     service: entry.service ?? undefined,
     method: request?.method,
-    authority: request?.authority.slice(0, maxText),
-    path: request?.path.slice(0, maxText),
+    authority: request?.authority,
+    path: request?.path,
     status: request?.status || undefined,
     grpc_status: request?.grpcStatus ?? undefined,
     request_bytes: entry.requestBytes,
@@ -54,7 +51,7 @@ const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', '
 export function commonLine(entry: Entry): string {
   const { client, clientAddress, request } = entry;
   const asked = request
-    ? `${request.method} ${request.path.slice(0, maxText)} ${versions[entry.protocol]}`
+    ? `${request.method} ${request.path} ${versions[entry.protocol]}`
     : `TCP ${entry.endpoint ?? '-'}`;
   const who = `${workload(client.workload) ?? clientAddress ?? '-'} - ${client.identity ?? '-'}`;
   const status = request?.status || '-';

@@ -180,6 +180,21 @@ test('gRPC calls are named by their method', async () => {
   expect(seen[0]!.traceparent).toBe(`00-${client.traceId}-${server.spanId}-01`);
 });
 
+test('a span holds no more than the start of what a client says at length', async () => {
+  await serve(grpcApp);
+  await trace({ endpoint: collector.endpoint, ratio: 1 });
+  const long = 'x'.repeat(10_000);
+  const traceparent = `00-${'4'.repeat(32)}-${'5'.repeat(16)}-01`;
+  const session = await dialHttp2(mesh.client.ports.outbound);
+  await ask(session, { ':method': `CUT${long}`, ':path': `/${long}?${long}`, traceparent, tracestate: `a=${long}` });
+  session.destroy();
+  const { server } = await spans(2);
+  expect(String(server.attributes['url.path']).length).toBe(1024);
+  expect(String(server.attributes['http.request.method_original']).length).toBe(1024);
+  expect(server.traceState).toBeFalsy();
+  expect(seen[0]!.tracestate).toBe(`a=${long}`);
+});
+
 test('a collector that refuses or is away costs spans, which are counted, and no request', async () => {
   await serve(httpApp);
   await trace({ endpoint: collector.endpoint, ratio: 1 });

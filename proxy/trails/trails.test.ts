@@ -124,6 +124,26 @@ test('HTTP/2 and gRPC: a line per request, with the status of the call', async (
   }
 });
 
+test('what a client says at length is cut, in the line alone', async () => {
+  await serve(
+    () =>
+      http2Server((stream, headers) => {
+        seen.push(headers);
+        stream.respond({ ':status': 200 }, { endStream: true });
+      }).server,
+  );
+  logRequests('json');
+  const long = 'x'.repeat(10_000);
+  const session = await dialHttp2(mesh.client.ports.outbound);
+  await ask(session, { ':method': `CUT${long}`, ':path': `/cut/${long}?${long}`, 'x-request-id': long });
+  session.destroy();
+  expect(seen[0]).toMatchObject({ ':path': `/cut/${long}?${long}`, 'x-request-id': long });
+  for (const line of await lines('"/cut/')) {
+    const { method, path, request_id } = JSON.parse(line);
+    expect([method.length, path.length, request_id.length]).toEqual([1024, 1024, 128]);
+  }
+});
+
 test('a connection that is carried as TCP is one line, with its bytes', async () => {
   await serve(() => net.createServer((socket) => socket.end('welcome')));
   logRequests('json');

@@ -18,8 +18,11 @@ import type { Trail } from './trail.ts';
 
 type Direction = Entry['direction'];
 
-/** A request id is the application's: a long one is shown cut, and passed on whole. */
+/** Characters of what a client says that are kept; it is passed on whole. Lines and spans wait, many of them, in memory. */
+const maxText = 1024;
 const maxRequestId = 128;
+/** As much as a `tracestate` has to be good for (W3C Trace Context, section 3.3.1.5); cut it would mean something else. */
+const maxTraceState = 512;
 
 export interface Tracing {
   /** Of traces that begin here, the share that is sampled: 0 to 1. */
@@ -69,7 +72,7 @@ export class Trails {
     }
     const trail: Trail = {
       startedAt: Date.now(),
-      requestId: requestId.slice(0, maxRequestId),
+      requestId: start(requestId, maxRequestId),
       traceId: '',
       span: undefined,
     };
@@ -93,7 +96,9 @@ export class Trails {
     const traceState = request.value('tracestate');
     // The state of a trace that nobody can name means nothing.
     if (!parent && traceState !== undefined) editRequest(exchange).drop('tracestate');
-    if (sampled) trail.span = { spanId, parentSpanId: parent?.spanId, traceState: parent && traceState };
+    if (!sampled) return;
+    const told = parent && traceState !== undefined && traceState.length <= maxTraceState;
+    trail.span = { spanId, parentSpanId: parent?.spanId, traceState: told ? traceState : undefined };
   }
 
   /** It is over; only where it was begun. */
@@ -101,7 +106,9 @@ export class Trails {
     exchange.trail = undefined;
     const { request, grpc, startedAt } = exchange;
     const protocol = grpc ? 'grpc' : request instanceof Http1Fields ? 'http1' : 'http2';
-    const path = withoutQuery(request.path);
+    const method = start(exchange.method);
+    const authority = start(request.authority);
+    const path = withoutQuery(start(request.path));
     const durationMs = performance.now() - startedAt;
     if (this.#format !== 'off') {
       this.#write({
@@ -110,8 +117,8 @@ export class Trails {
         responseBytes: exchange.receivedBytes,
         error: exchange.error?.code ?? null,
         request: {
-          method: exchange.method,
-          authority: request.authority,
+          method,
+          authority,
           path,
           status: exchange.status,
           grpcStatus: grpc ? (grpcStatusNames[exchange.grpcStatus] ?? 'CANCELLED') : null,
@@ -128,8 +135,7 @@ export class Trails {
       ...trail.span,
       ...{ kind: direction === 'outbound' ? 'client' : 'server', traceId: trail.traceId, protocol, path, durationMs },
       start: trail.startedAt,
-      method: exchange.method,
-      authority: request.authority,
+      ...{ method, authority },
       status: exchange.status,
       grpcStatus: exchange.grpcStatus,
       requestId: trail.requestId,
@@ -162,6 +168,11 @@ function put(exchange: Exchange, name: string, value: string, said: string | und
   const edit = editRequest(exchange);
   if (said === undefined) edit.add(name, value);
   else edit.set(name, value);
+}
+
+/** Copied where it is cut: a part of a string holds all of it. */
+function start(text: string, most = maxText): string {
+  return text.length <= most ? text : Buffer.from(text.slice(0, most)).toString();
 }
 
 /** A query may hold what nobody should read in a log. */
