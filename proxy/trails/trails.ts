@@ -104,6 +104,8 @@ export class Trails {
   /** It is over; only where it was begun. */
   end(exchange: Exchange, trail: Trail, direction: Direction, ends: Ends): void {
     exchange.trail = undefined;
+    const { span } = trail;
+    if (this.#format === 'off' && !span) return;
     const { request, grpc, startedAt } = exchange;
     const protocol = grpc ? 'grpc' : request instanceof Http1Fields ? 'http1' : 'http2';
     const method = start(exchange.method);
@@ -129,10 +131,10 @@ export class Trails {
         },
       });
     }
-    if (!trail.span || !this.#tracing) return;
+    if (!span || !this.#tracing) return;
     const { workload, identity } = direction === 'outbound' ? ends.server : ends.client;
     this.#tracing.send({
-      ...trail.span,
+      ...span,
       ...{ kind: direction === 'outbound' ? 'client' : 'server', traceId: trail.traceId, protocol, path, durationMs },
       start: trail.startedAt,
       ...{ method, authority },
