@@ -1,13 +1,14 @@
 /** The connections of this proxy: bounded, counted, and brought to an end in order. */
+import { type Listed, Roster } from './net/roster.ts';
 
-export interface Drainable {
+export interface Drainable extends Listed {
   /** Finishes what is in flight, then ends. */
   drain(): void;
   destroy(): void;
 }
 
 export class ConnectionSet {
-  readonly #members = new Set<Drainable>();
+  readonly #members = new Roster<Drainable>();
   #onEmpty: (() => void) | undefined;
 
   get size(): number {
@@ -25,11 +26,11 @@ export class ConnectionSet {
 
   /** Resolves once all are over, those begun meanwhile included: the application may need them to stop. Those that last longer than the grace period are cut. */
   drain(graceMs: number): Promise<void> {
-    for (const member of [...this.#members]) member.drain();
+    this.#members.each((member) => member.drain());
     if (this.#members.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
-        for (const member of [...this.#members]) member.destroy();
+        this.#members.each((member) => member.destroy());
         resolve();
       }, graceMs);
       this.#onEmpty = () => {
@@ -41,27 +42,31 @@ export class ConnectionSet {
 }
 
 /** A connection's place among them: known before the connection is made, which may be over before it is taken in. */
-export class Place {
+export class Place implements Drainable {
   readonly #connections: ConnectionSet;
-  #connection: Drainable | undefined;
+  #connection: Pick<Drainable, 'drain' | 'destroy'> | undefined;
   #over = false;
 
   constructor(connections: ConnectionSet) {
     this.#connections = connections;
   }
 
-  take(connection: Drainable): void {
+  take(connection: Pick<Drainable, 'drain' | 'destroy'>): void {
     if (this.#over) return;
     this.#connection = connection;
-    this.#connections.add(connection);
+    this.#connections.add(this);
   }
 
   leave(): void {
     this.#over = true;
-    if (this.#connection) this.#connections.delete(this.#connection);
+    if (this.#connection) this.#connections.delete(this);
   }
 
   drain(): void {
     this.#connection?.drain();
+  }
+
+  destroy(): void {
+    this.#connection?.destroy();
   }
 }

@@ -49,7 +49,11 @@ export class Http1Connection implements Http1Client, Timed {
     client.on('end', () => this.#onClientEnd());
     client.on('drain', () => this.#exchange.resume());
     client.on('error', () => this.#onClientGone());
-    client.on('close', () => this.#onClientGone());
+    client.on('close', () => {
+      this.#onClientGone();
+      // Node holds on to a socket for a while; what listened to it can be collected at once.
+      client.removeAllListeners();
+    });
     if (initial && initial.length > 0) this.#onClientData(initial);
     if (client.readableEnded) this.#onClientEnd();
     else if (!this.#pending || this.#phase !== 'exchange') client.resume();

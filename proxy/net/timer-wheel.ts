@@ -1,6 +1,7 @@
 /** All deadlines of the proxy on two ticks: no timer object per request. Accurate to one tick. */
+import { type Listed, Roster } from './roster.ts';
 
-export interface Timed {
+export interface Timed extends Listed {
   /** When to expire, milliseconds of `performance.now()`; 0 for never. */
   deadline: number;
   expire(): void;
@@ -10,10 +11,10 @@ const tickMs = 500;
 const fineTickMs = 20;
 
 export class TimerWheel {
-  readonly #members = new Set<Timed>();
+  readonly #members = new Roster<Timed>();
   readonly #timer: NodeJS.Timeout;
   /** Those for whom half a second is long; they are few, and the tick runs only while there are any. */
-  readonly #fine = new Set<Timed>();
+  readonly #fine = new Roster<Timed>();
   #fineTimer: NodeJS.Timeout | undefined;
   /** Monotonic milliseconds, renewed each tick: cheap to read, up to one tick old. */
   now = performance.now();
@@ -61,11 +62,10 @@ export class TimerWheel {
   }
 }
 
-function expireThose(members: ReadonlySet<Timed>, now: number): void {
-  for (const member of members) {
-    if (member.deadline !== 0 && member.deadline <= now) {
-      member.deadline = 0;
-      member.expire();
-    }
-  }
+function expireThose(members: Roster<Timed>, now: number): void {
+  members.each((member) => {
+    if (member.deadline === 0 || member.deadline > now) return;
+    member.deadline = 0;
+    member.expire();
+  });
 }
