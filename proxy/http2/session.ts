@@ -1,17 +1,15 @@
 /**
- * An HTTP/2 connection (RFC 9113), either end: settings, streams, flow control, and a bound on all that a peer can make
- * this end do or keep.
+ * An HTTP/2 connection (RFC 9113), either end: what becomes of its streams, of flow control and of the connection itself by
+ * what its user asks for and what the peer says, and a bound on all that a peer can make this end do or keep.
  */
 import type { Duplex } from 'node:stream';
 import { dismiss, leave } from '../net/leave.ts';
-import type { Breach } from './breach.ts';
-import { FrameReader } from './frame-reader.ts';
-import { frameBreach, frameName, orderBreach } from './frame-rules.ts';
 import { FrameWriter } from './frame-writer.ts';
-import { errorCode, flag, frame, maxWindow, preface, priorityBytes, uint32 } from './frames.ts';
+import { errorCode, flag, frame, preface, uint32 } from './frames.ts';
 import { Goaway } from './goaway.ts';
-import { type HeaderBlock, HeaderBlocks } from './header-blocks.ts';
+import type { HeaderBlock } from './header-blocks.ts';
 import { PeerBudget } from './peer-budget.ts';
+import { PeerFrames } from './peer-frames.ts';
 import { ReceiveFlow } from './receive-flow.ts';
 import { SendFlow } from './send-flow.ts';
 import type { Http2SessionOptions } from './session-options.ts';
@@ -26,17 +24,15 @@ const maxUnsent = 1 << 20;
 export class Http2Session<S extends SessionStream> implements StreamOwner {
   readonly #socket: Duplex;
   readonly #options: Http2SessionOptions<S>;
-  readonly #reader: FrameReader;
+  readonly #peer: PeerFrames;
   readonly #writer: FrameWriter;
   readonly #sending: SendFlow;
   readonly #receiving: ReceiveFlow;
-  readonly #blocks: HeaderBlocks;
   readonly #streams = new StreamTable<S>();
   readonly #pings: (() => void)[] = [];
   readonly #budget = new PeerBudget();
   readonly #ids: StreamIds;
   readonly #goaway: Goaway;
-  #settled = false;
   #over = false;
   /** Streams that this end has reset: what it costs of its peer's patience. */
   resetsSent = 0;
@@ -47,13 +43,19 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     this.#options = options;
     const { settings, role, writeBlocks } = options;
     this.#ids = new StreamIds(role);
-    this.#blocks = new HeaderBlocks(settings.maxHeaderListBytes);
-    this.#reader = new FrameReader(role === 'server', {
-      onDataHead: (stream, length) => this.#onDataHead(stream, length),
+    this.#peer = new PeerFrames(role, settings.maxHeaderListBytes, this.#budget, {
+      onDataHead: (id, length) => this.#onDataHead(id, length),
       // Read by nobody: given back at once.
-      onPadding: (stream, length) => this.#streams.get(stream)?.credit(length),
-      onData: (stream, content, end) => this.#onData(stream, content, end),
-      onFrame: (type, flags, stream, payload) => this.#onFrame(type, flags, stream, payload),
+      onPadding: (id, length) => this.#streams.get(id)?.credit(length),
+      onData: (id, content, end) => this.#onData(id, content, end),
+      onBlock: (block) => this.#onBlock(block),
+      onBadPriority: (id) => this.#onBadPriority(id),
+      onReset: (id, code) => this.#onReset(id, code),
+      onSettings: (payload) => this.#onSettings(payload),
+      onPing: (payload) => this.#onPing(payload),
+      onPong: () => this.#pings.shift()?.(),
+      onGoaway: (last) => this.#onGoaway(last),
+      onWindowUpdate: (id, bytes) => this.#onWindowUpdate(id, bytes),
       onBreach: ({ code, message }) => this.#fail(code, message),
     });
     this.#writer = new FrameWriter(socket, () => this.#sending.pump(), writeBlocks);
@@ -62,7 +64,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     if (role === 'client') socket.write(preface);
     this.#writer.frame(frame.settings, 0, 0, ownSettings(settings, role));
     this.#receiving = new ReceiveFlow(this.#writer, settings);
-    socket.on('data', (chunk: Buffer) => this.#reader.push(chunk));
+    socket.on('data', (chunk: Buffer) => this.#peer.push(chunk));
     socket.on('end', () => this.#end(undefined));
     socket.on('error', (error) => this.#end(error));
     socket.on('close', () => this.#end(undefined));
@@ -90,18 +92,17 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
 
   /** The peer has told its settings: its limit of streams is known. */
   get settled(): boolean {
-    return this.#settled;
+    return this.#peer.settled;
   }
 
   /** What the peer has begun and has to go on with before anything else. */
   get unfinished(): string | undefined {
-    if (!this.#settled) return 'settings';
-    return this.#blocks.open > 0 ? `headers of ${this.#blocks.open}` : undefined;
+    return this.#peer.unfinished;
   }
 
   /** Bytes of the peer's that were read before this session was made. */
   receive(bytes: Buffer): void {
-    this.#reader.push(bytes);
+    this.#peer.push(bytes);
   }
 
   /** Begins a stream; `block` is an encoded header block. `end`: it has no content. Only while `usable`. */
@@ -204,7 +205,6 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   // === From the peer ===
 
   #onDataHead(id: number, length: number): void {
-    if (this.#blocks.open > 0 || !this.#settled) return this.#fail(errorCode.protocolError, 'DATA where it may not be');
     if (id === 0 || this.#ids.isIdle(id)) return this.#fail(errorCode.protocolError, 'DATA on no stream');
     this.#receiving.take(length);
     const stream = this.#streams.get(id);
@@ -221,43 +221,11 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   }
 
   #onData(id: number, content: Buffer, end: boolean): void {
-    if (content.length > 0) this.#budget.earn(content.length);
-    else if (!end && !this.#budget.bearsFrame(frame.data)) return this.#calm('empty DATA frames');
     const stream = this.#streams.get(id);
     if (stream?.remoteOpen) stream.receive(content, end);
   }
 
-  #onFrame(type: number, flags: number, id: number, payload: Buffer): void {
-    const breach =
-      orderBreach(type, flags, id, this.#settled, this.#blocks.open) ?? frameBreach(type, flags, id, payload.length);
-    if (breach) return this.#fail(breach.code, breach.message);
-    if (!this.#budget.bearsFrame(type)) return this.#calm(frameName(type));
-    switch (type) {
-      case frame.headers:
-        return this.#onBlock(this.#blocks.begin(flags, id, payload));
-      case frame.continuation:
-        return this.#onBlock(this.#blocks.go(flags, payload));
-      case frame.rstStream:
-        return this.#onReset(id, payload);
-      case frame.settings:
-        return this.#onSettings(flags, payload);
-      case frame.ping:
-        return this.#onPing(flags, payload);
-      case frame.goaway:
-        return this.#onGoaway(payload);
-      case frame.windowUpdate:
-        return this.#onWindowUpdate(id, payload);
-      case frame.pushPromise:
-        return this.#fail(errorCode.protocolError, 'PUSH_PROMISE although push is off');
-      case frame.priority:
-        return this.#onPriority(id, payload);
-      // Unknown ones are ignored (section 5.5).
-    }
-  }
-
-  #onBlock(block: HeaderBlock | Breach | undefined): void {
-    if (!block) return;
-    if ('code' in block) return this.#fail(block.code, block.message);
+  #onBlock(block: HeaderBlock): void {
     const { stream: id, end, list, tooLarge } = block;
     this.#boundUnsent();
     if (this.#over) return;
@@ -299,23 +267,20 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     if (!this.#budget.resets.take()) this.#calm(what);
   }
 
-  #onReset(id: number, payload: Buffer): void {
+  #onReset(id: number, code: number): void {
     if (this.#ids.isIdle(id)) return this.#fail(errorCode.protocolError, 'RST_STREAM on no stream');
     const stream = this.#streams.get(id);
     // A server only ends what this end has asked of it.
     const free = stream && this.#options.role === 'client';
     if (!free && !this.#budget.resets.take()) return this.#calm('resets');
     if (!stream) return;
-    const code = payload.readUInt32BE(0);
     if (code === errorCode.noError && !stream.remoteOpen) return stream.stopSending();
     this.#streams.delete(id);
     stream.abort(new StreamReset(code, 'the peer has reset the stream'));
     this.#forget(stream);
   }
 
-  #onSettings(flags: number, payload: Buffer): void {
-    if (flags & flag.ack) return;
-    this.#settled = true;
+  #onSettings(payload: Buffer): void {
     const breach = this.#sending.settings(payload);
     if (breach) return this.#fail(breach.code, breach.message);
     this.#writer.frame(frame.settings, flag.ack, 0);
@@ -324,23 +289,19 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     if (!this.#over) this.#options.onRoom?.();
   }
 
-  #onPing(flags: number, payload: Buffer): void {
-    if (flags & flag.ack) return this.#pings.shift()?.();
+  #onPing(payload: Buffer): void {
     this.#writer.frame(frame.ping, flag.ack, 0, Buffer.from(payload));
     this.#boundUnsent();
   }
 
-  /** What it says of priorities means nothing any more (section 5.3.2). */
-  #onPriority(id: number, payload: Buffer): void {
-    if (payload.length === priorityBytes) return;
+  #onBadPriority(id: number): void {
     const stream = this.#streams.get(id);
     if (stream) stream.reset(errorCode.frameSizeError);
     // No stream that a reset could name (section 6.4).
     else if (this.#ids.isIdle(id)) this.#fail(errorCode.frameSizeError, 'PRIORITY of a wrong size');
   }
 
-  #onGoaway(payload: Buffer): void {
-    const last = payload.readUInt32BE(0) & maxWindow;
+  #onGoaway(last: number): void {
     if (!this.#goaway.closing) {
       this.#goaway.closing = true;
       // A client may have begun streams meanwhile, and hears from this which are taken.
@@ -356,8 +317,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     if (this.#streams.size === 0) this.#end(undefined);
   }
 
-  #onWindowUpdate(id: number, payload: Buffer): void {
-    const bytes = payload.readUInt32BE(0) & maxWindow;
+  #onWindowUpdate(id: number, bytes: number): void {
     if (id === 0) {
       const breach = this.#sending.widen(bytes);
       if (breach) this.#fail(breach.code, breach.message);
@@ -388,7 +348,7 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
   #end(error: Error | undefined, told = false): void {
     if (this.#over) return;
     this.#over = true;
-    this.#reader.stop();
+    this.#peer.stop();
     this.#writer.finish();
     for (const stream of this.#streams.all()) {
       this.#streams.delete(stream.id);
