@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { ProxyError } from './error.ts';
+import type { HttpObserver } from './http/exchange.ts';
 import { Http2Connection } from './http/http2-connection.ts';
 import { SessionPool } from './http2/session-pool.ts';
 import { TimerWheel } from './net/timer-wheel.ts';
@@ -16,8 +17,10 @@ export interface Door {
   close(): void;
 }
 
+const deaf: HttpObserver = { requestBegin() {}, attemptEnd() {}, requestEnd() {} };
+
 /** `serverPort`: where requests go. */
-export async function openDoor(serverPort: number): Promise<Door> {
+export async function openDoor(serverPort: number, observer = deaf): Promise<Door> {
   const timers = new TimerWheel();
   const connections: Http2Connection[] = [];
   const refused: string[] = [];
@@ -37,7 +40,7 @@ export async function openDoor(serverPort: number): Promise<Door> {
     connections.push(
       new Http2Connection(socket, undefined, {
         target: { acquireSession: (_, user) => pool.acquire(user) },
-        observer: { requestBegin() {}, attemptEnd() {}, requestEnd() {} },
+        observer,
         timers,
         errorHeader: true,
         toProxy: false,

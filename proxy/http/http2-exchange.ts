@@ -75,6 +75,11 @@ export class Http2Exchange implements MessageHandler, SessionUser, ClockUser {
     this.record.sentBytes = request.list.block.length;
   }
 
+  /** The final head of this try's response is there. */
+  get #answered(): boolean {
+    return this.#responseStarted || this.#heldHead !== undefined;
+  }
+
   // === Tries ===
 
   begin(): void {
@@ -133,10 +138,11 @@ export class Http2Exchange implements MessageHandler, SessionUser, ClockUser {
     const server = this.#server;
     this.#server = undefined;
     server?.cancel(errorCode.cancel);
-    if (!this.#responseStarted && !this.#heldHead) this.#options.observer.attemptEnd(record, error);
+    // A try that was answered is over already; the server has seen its request.
+    if (!this.#answered) this.#options.observer.attemptEnd(record, error);
     const safe = mayRepeat(error.retry, record);
     const whole = this.#replay?.whole ?? true;
-    if (safe && whole && !this.#responseStarted && record.attempts < maxAttempts) {
+    if (safe && whole && !this.#answered && record.attempts < maxAttempts) {
       record.firstByteAt = 0;
       return this.#acquire();
     }
@@ -178,7 +184,7 @@ export class Http2Exchange implements MessageHandler, SessionUser, ClockUser {
   onHeaders(stream: MessageStream, list: HeaderList, end: boolean): void {
     this.#clock?.used();
     if (stream === this.#client) this.#onRequestTrailer(list, end);
-    else if (!this.#responseStarted && !this.#heldHead) this.#onResponse(list, end);
+    else if (!this.#answered) this.#onResponse(list, end);
     else this.#onResponseTrailer(list, end);
   }
 
@@ -206,13 +212,13 @@ export class Http2Exchange implements MessageHandler, SessionUser, ClockUser {
     if (this.#responseEnded) return this.#client.refuseRest();
     if (error.lost) return this.#lost(error);
     const meshed = this.record.endpoint?.identity !== undefined;
-    this.#attemptFailed(streamReset(error, this.#responseStarted, meshed), error.code);
+    this.#attemptFailed(streamReset(error, this.#answered, meshed), error.code);
   }
 
   /** The connection is gone. One that was idle dies in a race; a request that kills its server is not shown to a third. */
   #lost(cause: StreamReset): void {
     const again = this.#reused || this.record.attempts === 1;
-    this.#attemptFailed(responseLost(this.#responseStarted, again, cause));
+    this.#attemptFailed(responseLost(this.#answered, again, cause));
   }
 
   #onClientGone(message: string, code: number = errorCode.cancel): void {

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
+import type { HttpObserver } from '../../http/exchange.ts';
 import { type Door, openDoor } from '../../test-http2-door.ts';
 import { until } from '../../test-peer.ts';
 import { END_HEADERS, HEADERS, headers, post, preface, settings } from './raw-frames.ts';
@@ -21,8 +22,11 @@ afterEach(() => {
   for (const one of cleanup.splice(0)) one();
 });
 
-/** `first`: what the server says as soon as there is a connection; its SETTINGS where nothing else is said. */
-export async function begin(first: Uint8Array = settings()): Promise<Exchange> {
+/**
+ * `first`: what the server says as soon as there is a connection; its SETTINGS where nothing else is said. `observer`: of
+ * the proxy's requests.
+ */
+export async function begin(first: Uint8Array = settings(), observer?: HttpObserver): Promise<Exchange> {
   const servers: RawPeer[] = [];
   const server = createServer((socket) => {
     const peer = new RawPeer(socket, preface.length);
@@ -30,7 +34,7 @@ export async function begin(first: Uint8Array = settings()): Promise<Exchange> {
     peer.send(first);
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
-  const door = await openDoor((server.address() as AddressInfo).port);
+  const door = await openDoor((server.address() as AddressInfo).port, observer);
   const socket = connect(door.port, '127.0.0.1');
   const client = new RawPeer(socket);
   cleanup.push(() => {

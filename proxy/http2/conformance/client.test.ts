@@ -1,5 +1,6 @@
 /** What the proxy, as a client, says to servers that break RFC 9113, and what its own client hears of it. */
 import { expect, test } from 'vitest';
+import type { HttpObserver, Limits } from '../../http/exchange.ts';
 import { until } from '../../test-peer.ts';
 import { begin, type ClientCase, checkClient } from './client-cases.ts';
 import {
@@ -30,6 +31,7 @@ import {
   PUSH_PROMISE,
   ping,
   post,
+  REFUSED_STREAM,
   RST_STREAM,
   raw,
   reset,
@@ -324,4 +326,32 @@ test('RFC 7541 4.2: a server whose table is smaller is told so ahead of the next
     await client.answers(stream, 200);
   }
   expect(server.of(HEADERS).map(({ payload }) => payload[0])).toEqual([0x82, 0x20, 0x82]);
+});
+
+test('8.7: a call refused behind its head, while it is held for its status, is tried again by its policy alone', async () => {
+  const tries: string[] = [];
+  const retries: (string | undefined)[] = [];
+  const limits: Limits = {
+    responseMs: 0,
+    idleMs: 0,
+    retriesGrpc: true,
+    again: (_, error) => (retries.push(error?.code) === 1 ? 0 : -1),
+  };
+  const observer: HttpObserver = {
+    requestBegin(exchange) {
+      exchange.limits = limits;
+    },
+    attemptEnd: (_, error) => void tries.push(error?.code ?? 'answered'),
+    requestEnd() {},
+  };
+  const { client, asked } = await begin(undefined, observer);
+  const type = literal('content-type', 'application/grpc');
+  client.send(headers(1, bytes(post, type)));
+  (await asked(0, 1)).send(headers(1, bytes(ok, type), END_HEADERS), reset(1, REFUSED_STREAM));
+  (await asked(0, 3)).send(headers(3, bytes(ok, type, literal('grpc-status', '0'))));
+  await client.answers(1, 200);
+  expect(client.statuses(1)).toEqual([200]);
+  // Each try ended once; what answered had seen the request, whatever its reset says.
+  expect(tries).toEqual(['answered', 'answered']);
+  expect(retries).toEqual(['stream-reset', undefined]);
 });
