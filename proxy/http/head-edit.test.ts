@@ -11,6 +11,7 @@ import { ask, dialHttp2, http2Server } from '../test-http2.ts';
 import { Peer } from '../test-peer.ts';
 import { PoolingConnector } from '../tunnel/connector.ts';
 import { type Exchange, editRequest, editResponse, type HttpObserver } from './exchange.ts';
+import { HeadEdit } from './head-edit.ts';
 import { Http1Connection } from './http1-connection.ts';
 import { Http2Connection } from './http2-connection.ts';
 
@@ -186,4 +187,17 @@ test('an error of the proxy says what was put in, too', async () => {
   expect((await ask(session)).headers).toMatchObject({ ':status': 503, 'retry-after': '1' });
   const call = await ask(session, { 'content-type': 'application/grpc' }, Buffer.from('x'));
   expect(call.headers).toMatchObject({ 'grpc-status': '14', 'retry-after': '1' });
+});
+
+test('of one name there is one line at most, whichever way it was said before', () => {
+  const edit = new HeadEdit();
+  edit.add('x', '1');
+  edit.add('x', '2');
+  edit.add('y', '1');
+  expect(edit.fields).toEqual(['x', '2', 'y', '1']);
+  edit.set('x', '3');
+  expect(edit.fields).toEqual(['y', '1', 'x', '3']);
+  edit.drop('y');
+  expect(edit.fields).toEqual(['x', '3']);
+  expect([...edit.names]).toEqual(['x', 'y']);
 });

@@ -13,19 +13,26 @@ export class HeadEdit {
 
   /** One line of this name, in place of all that the sender and earlier calls said by it. */
   set(name: string, value: string): void {
-    this.drop(name);
-    this.#set.push(name, value);
+    this.add(name, value);
+    this.#names.add(name);
   }
 
   /** The same where the sender said nothing by this name: its lines need not be looked through. */
   add(name: string, value: string): void {
+    this.#takeOut(name);
     this.#set.push(name, value);
   }
 
   /** No line of this name. */
   drop(name: string): void {
-    for (let at = 0; at < this.#set.length; at += 2) if (this.#set[at] === name) this.#set.splice(at, 2);
+    this.#takeOut(name);
     this.#names.add(name);
+  }
+
+  #takeOut(name: string): void {
+    for (let at = 0; at < this.#set.length; at += 2) {
+      if (this.#set[at] === name) return void this.#set.splice(at, 2);
+    }
   }
 
   /** Names whose lines of the sender's do not go on. */
