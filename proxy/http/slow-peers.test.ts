@@ -87,7 +87,8 @@ test.each([
     still = moved === last ? still + 1 : 0;
     last = moved;
   }
-  expect((held() - before) / many).toBeLessThan(384 << 10);
+  // What is collected is given back by another thread, a moment later.
+  await expect.poll(() => (held() - before) / many, { timeout: 5_000 }).toBeLessThan(384 << 10);
   expect(slow.filter((one) => one.destroyed)).toEqual([]);
   client.write(get('/last'));
   await client.reads('/last');
