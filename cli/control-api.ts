@@ -1,5 +1,4 @@
 /** The control plane's API: HTTP over a port-forward to a ready pod, so that Kubernetes' own rights guard it. */
-import type { Duplex } from 'node:stream';
 import { type KubeClient, KubeError } from '../kube/client.ts';
 import { resources } from '../kube/resources.ts';
 import type { KubeObject } from '../kube/types.ts';
@@ -10,7 +9,7 @@ import { requestTimeout } from './connect.ts';
 import type { Context } from './context.ts';
 import { controlPods, isReadyPod } from './control-pods.ts';
 import { CliError } from './errors.ts';
-import { exchange } from './pod-http.ts';
+import { askPod } from './pod-http.ts';
 import { podTrouble } from './pod-trouble.ts';
 import { renderWarning } from './render/error.ts';
 import { sayIfSlow } from './render/status.ts';
@@ -75,15 +74,9 @@ export async function openControl(context: Pick<Context, 'kube' | 'io' | 'global
 }
 
 async function call<T>(kube: KubeClient, pod: string, path: string, timeoutMs: number): Promise<T> {
-  let socket: Duplex;
+  const metadata = { namespace: controlNamespace, name: pod };
   try {
-    socket = await kube.portForward(controlNamespace, pod, apiPort);
-  } catch (error) {
-    if (error instanceof KubeError && error.status === 403) throw error;
-    throw unreachable(pod, error);
-  }
-  try {
-    const { status, body } = await exchange(socket, { path }, timeoutMs);
+    const { status, body } = await askPod(kube, metadata, apiPort, { path }, timeoutMs);
     const parsed: unknown = JSON.parse(body);
     if (status === 200) return parsed as T;
     const { code, message } = parsed as ApiError;
@@ -92,9 +85,8 @@ async function call<T>(kube: KubeClient, pod: string, path: string, timeoutMs: n
       message: `The control plane (pod/${pod}) refuses ${path.split('?', 1)[0]}: ${message}`,
     });
   } catch (error) {
-    throw error instanceof CliError ? error : unreachable(pod, error);
-  } finally {
-    socket.destroy();
+    if (error instanceof CliError || (error instanceof KubeError && error.status === 403)) throw error;
+    throw unreachable(pod, error);
   }
 }
 

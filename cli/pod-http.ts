@@ -1,6 +1,8 @@
 /** One HTTP request over a port-forward to a pod. */
 import { request } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { KubeClient } from '../kube/client.ts';
+import type { KubeObject } from '../kube/types.ts';
 import { formatDuration } from './duration.ts';
 
 const maxBytes = 64 * 1024 * 1024;
@@ -10,12 +12,30 @@ export interface PodAnswer {
   body: string;
 }
 
-/** @throws Error where no whole answer comes in time; `socket` is not to be used again */
-export function exchange(
-  socket: Duplex,
-  { body, ...asked }: { path: string; method?: 'GET' | 'PUT' | 'POST'; body?: string },
+interface PodRequest {
+  path: string;
+  method?: 'GET' | 'PUT' | 'POST';
+  body?: string;
+  signal?: AbortSignal;
+}
+
+/** @throws KubeError where the pod cannot be reached; Error where no whole answer comes in time, or `signal` ends it */
+export async function askPod(
+  kube: KubeClient,
+  { namespace, name }: Pick<KubeObject['metadata'], 'namespace' | 'name'>,
+  port: number,
+  asked: PodRequest,
   timeoutMs: number,
 ): Promise<PodAnswer> {
+  const socket = await kube.portForward(namespace!, name!, port);
+  try {
+    return await exchange(socket, asked, timeoutMs);
+  } finally {
+    socket.destroy();
+  }
+}
+
+function exchange(socket: Duplex, { body, ...asked }: PodRequest, timeoutMs: number): Promise<PodAnswer> {
   return new Promise((resolve, reject) => {
     const call = request({
       ...asked,

@@ -1,5 +1,4 @@
 /** The admin port of a pod's proxy: HTTP over a port-forward to the pod, so that Kubernetes' own rights guard it. */
-import type { Duplex } from 'node:stream';
 import { type KubeClient, KubeError } from '../kube/client.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { meshedLabel } from '../protocol/names.ts';
@@ -7,7 +6,7 @@ import { adminPort } from '../protocol/ports.ts';
 import { requestTimeout } from './connect.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
-import { exchange } from './pod-http.ts';
+import { askPod } from './pod-http.ts';
 import { sayIfSlow } from './render/status.ts';
 
 export const isMeshed = (pod: KubeObject): boolean => pod.metadata.labels?.[meshedLabel] === 'enabled';
@@ -34,10 +33,8 @@ async function call(
   asked: { path: string; method: 'GET' | 'PUT' },
   timeoutMs: number,
 ): Promise<string> {
-  let socket: Duplex | undefined;
   try {
-    socket = await kube.portForward(pod.metadata.namespace!, pod.metadata.name!, adminPort);
-    const { status, body } = await exchange(socket, asked, timeoutMs);
+    const { status, body } = await askPod(kube, pod.metadata, adminPort, asked, timeoutMs);
     if (status === 200) return body;
     const path = asked.path.split('?', 1)[0];
     throw new CliError({
@@ -52,7 +49,5 @@ async function call(
       message: `The proxy of ${nameOf(pod)} does not answer${why}`,
       cause: error,
     });
-  } finally {
-    socket?.destroy();
   }
 }

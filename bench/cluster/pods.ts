@@ -1,5 +1,5 @@
 /** A client and a server in a namespace of the cluster, and what the client measures. */
-import { exchange } from '../../cli/pod-http.ts';
+import { askPod } from '../../cli/pod-http.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { loadPort, type LoadResult as PacedResult } from '../../load/options.ts';
@@ -72,17 +72,13 @@ export class Pair {
   }
 
   async #run<T>(load: Load, seconds: number): Promise<T> {
-    const { namespace, name } = this.client.metadata as { namespace: string; name: string };
-    const socket = await this.#cluster.client.portForward(namespace, name, loadPort);
-    try {
-      const asked = { path: '/', method: 'POST', body: JSON.stringify(load) } as const;
-      const { status, body } = await exchange(socket, asked, seconds * 1000 + slackMs);
-      const answer = JSON.parse(body) as T & { message?: string };
-      if (status !== 200) throw new Error(`the client in ${namespace} failed: ${answer.message}`);
-      return answer;
-    } finally {
-      socket.destroy();
-    }
+    const { metadata } = this.client;
+    const asked = { path: '/', method: 'POST', body: JSON.stringify(load) } as const;
+    const timeoutMs = seconds * 1000 + slackMs;
+    const { status, body } = await askPod(this.#cluster.client, metadata, loadPort, asked, timeoutMs);
+    const answer = JSON.parse(body) as T & { message?: string };
+    if (status !== 200) throw new Error(`the client in ${metadata.namespace} failed: ${answer.message}`);
+    return answer;
   }
 }
 

@@ -4,7 +4,7 @@ import { type KubeClient, KubeError } from '../../kube/client.ts';
 import { type LoadOptions, type LoadResult, loadPort } from '../../load/options.ts';
 import { formatDuration } from '../duration.ts';
 import { CliError } from '../errors.ts';
-import { exchange } from '../pod-http.ts';
+import { askPod } from '../pod-http.ts';
 import type { Mode } from './plan.ts';
 import type { StagePods } from './stage.ts';
 
@@ -19,25 +19,21 @@ export async function runLoad(
   options: LoadOptions,
   signal: AbortSignal,
 ): Promise<LoadResult> {
-  const { name, namespace } = load.metadata;
   const fail = (why: string, cause?: unknown): CliError =>
-    new CliError({ code: 'bench-failed', message: `The load generator (pod/${name}) failed: ${why}`, cause });
-  const socket = await kube.portForward(namespace!, name!, loadPort).catch((error: Error) => {
-    throw error instanceof KubeError && error.status === 403 ? error : fail(error.message, error);
-  });
-  const stop = (): void => void socket.destroy();
-  signal.addEventListener('abort', stop, { once: true });
+    new CliError({
+      code: 'bench-failed',
+      message: `The load generator (pod/${load.metadata.name}) failed: ${why}`,
+      cause,
+    });
   try {
-    const asked = { path: '/', method: 'POST', body: JSON.stringify(options) } as const;
-    const { status, body } = await exchange(socket, asked, options.seconds * 1000 + slackMs);
+    const asked = { path: '/', method: 'POST', body: JSON.stringify(options), signal } as const;
+    const { status, body } = await askPod(kube, load.metadata, loadPort, asked, options.seconds * 1000 + slackMs);
     if (status === 200) return JSON.parse(body) as LoadResult;
     throw fail((JSON.parse(body) as { message: string }).message);
   } catch (error) {
     signal.throwIfAborted();
-    throw error instanceof CliError ? error : fail((error as Error).message, error);
-  } finally {
-    signal.removeEventListener('abort', stop);
-    socket.destroy();
+    if (error instanceof CliError || (error instanceof KubeError && error.status === 403)) throw error;
+    throw fail((error as Error).message, error);
   }
 }
 

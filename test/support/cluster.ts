@@ -1,12 +1,10 @@
 /** The Kubernetes cluster of KUBECONFIG, with what tests ask of it. They have cluster-admin there. */
-import { once } from 'node:events';
-import { request } from 'node:http';
 import { delimiter, join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { text } from 'node:stream/consumers';
 import { finished } from 'node:stream/promises';
 import { Exec, KubeConfig, type V1Status } from '@kubernetes/client-node';
 import { execa } from 'execa';
+import { askPod } from '../../cli/pod-http.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createConfiguredClient } from '../../kube/configured.ts';
 import { resources } from '../../kube/resources.ts';
@@ -34,6 +32,9 @@ export interface Outcome {
   stdout: string;
   stderr: string;
 }
+
+/** For a pod that is asked something. */
+const answerMs = 60_000;
 
 const rulesReviews: ResourceType = {
   group: 'authorization.k8s.io',
@@ -154,19 +155,8 @@ export class TestCluster {
 
   /** What a pod answers on its loopback address. */
   async get(namespace: string, pod: string, port: number, path: string): Promise<string> {
-    const socket = await this.client.portForward(namespace, pod, port);
-    try {
-      const call = request({
-        path,
-        createConnection: () => socket,
-        headers: { host: 'localhost', connection: 'close' },
-      });
-      call.end();
-      const [response] = await once(call, 'response');
-      return await text(response);
-    } finally {
-      socket.destroy();
-    }
+    const { body } = await askPod(this.client, { namespace, name: pod }, port, { path }, answerMs);
+    return body;
   }
 
   /** What a service account may do in a namespace: rules, as `kubectl auth can-i --list --as …` shows them. */
