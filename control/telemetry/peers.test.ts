@@ -7,6 +7,7 @@ import type { TelemetryReport } from '../../protocol/telemetry.ts';
 import { makeOwnCertificate } from '../identity/own-certificate.ts';
 import { createLog } from '../log.ts';
 import { config, makeAuthority, proxyCertificate, until } from '../test-parts.ts';
+import { callPeer } from './peer-call.ts';
 import { Peers, type Told } from './peers.ts';
 
 const stop: (() => void)[] = [];
@@ -92,6 +93,21 @@ describe('replicas', () => {
       peers.tell({ reporter: { namespace: 'shop', pod: `web-${i}`, workload: large }, report });
     await until(() => listener.heard.includes('web-39'), 'the newest report');
     expect(listener.heard.length).toBeLessThan(17);
+  });
+
+  it('say that one of them tells too much at once', async () => {
+    const authority = await makeAuthority();
+    const { said, heard, port } = await replica(authority, []);
+    const agent = new https.Agent();
+    stop.push(() => agent.destroy());
+    const call = callPeer({
+      ...{ agent, port, address: '127.0.0.1', path: '/v1/reports', body: ' '.repeat(33 << 20) },
+      ...{ own: makeOwnCertificate(authority, config), trustBundle: authority.trustBundle },
+      serverName: 'mesh-control.mesh-system.svc',
+    });
+    await expect(call).rejects.toThrow();
+    expect(said.join()).toContain('too many at once');
+    expect(heard).toEqual([]);
   });
 
   it('tell which proxies are connected to them', async () => {

@@ -185,8 +185,9 @@ export class Peers {
     request.on('error', (error) => log.debug('report of a replica cut off', { reason: error.message }));
     request.on('data', (chunk: Buffer) => {
       size += chunk.length;
-      if (size > maxBodyBytes) request.destroy();
-      else chunks.push(chunk);
+      if (size <= maxBodyBytes) return void chunks.push(chunk);
+      log.warn('reports of a replica refused: too many at once', { from: request.socket.remoteAddress });
+      request.destroy();
     });
     request.on('end', () => {
       try {
