@@ -4,6 +4,8 @@ import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Address, formatAddress } from '../protocol/discovery.ts';
 import { readTrafficPolicy } from '../protocol/traffic-policy.ts';
+import type { Exchange } from './http/exchange.ts';
+import { TargetPolicy } from './resilience/target-policy.ts';
 import { ask, dialHttp2, http2Server } from './test-http2.ts';
 import { ips, mesh, meshed, publish, startApps, startMesh, stopMesh, unmeshed } from './test-mesh.ts';
 
@@ -29,6 +31,8 @@ interface Service {
   seen: Seen[];
   /** Requests that were taken back. */
   cancelled: number;
+  /** Closes its connections. */
+  cut(): void;
 }
 interface Asked {
   method?: string;
@@ -59,8 +63,11 @@ async function serve(
   handler: Handler,
   { plain = false, count = ips.length } = {},
 ): Promise<Service> {
-  const service: Service = { address: formatAddress(`10.96.7.${services++}`, 80), seen: [], cancelled: 0 };
   const ends: (() => void)[] = [];
+  const cut = () => {
+    for (const end of ends) end();
+  };
+  const service: Service = { address: formatAddress(`10.96.7.${services++}`, 80), seen: [], cancelled: 0, cut };
   const { port, servers } = await startApps((ip) => {
     if (kind === 'HTTP/2') {
       const { server, sessions } = http2Server((stream, headers) => {
@@ -116,7 +123,7 @@ async function serve(
   });
   cleanup.push(() => {
     for (const one of servers) one.close();
-    for (const end of ends) end();
+    cut();
   });
   const prefixed = Object.fromEntries(Object.entries(annotations).map(([k, v]) => [`config.mesh.dev/${k}`, v]));
   const { policy, problems } = readTrafficPolicy(prefixed);
@@ -172,6 +179,16 @@ const oneBad = (): Handler => {
     return ip === bad ? { status: 503, body: 'no' } : { body: `fine ${body}` };
   };
 };
+/** Requests that targets' policies are asked of; makes the time of the latest end now, and the client's proxy yet to notice. */
+function watchBegun() {
+  const begin = vi.spyOn(TargetPolicy.prototype, 'begin');
+  cleanup.push(() => begin.mockRestore());
+  const latest = (): Exchange => begin.mock.lastCall![0];
+  const timeEnds = (): void => {
+    latest().deadline = performance.now();
+  };
+  return { latest, timeEnds };
+}
 const totals = (proxy = mesh.client) => {
   const all = [...proxy.telemetry.all].filter(({ key }) => key.direction === 'outbound');
   const of = (pick: (one: (typeof all)[number]) => number) => all.reduce((sum, one) => sum + pick(one), 0);
@@ -272,10 +289,10 @@ describe.each(kinds)('%s', (kind) => {
 
   test('where the server finds first that the time is over, the client hears whose limit it was', async () => {
     const late = { status: 504, headers: { 'mesh-error': 'deadline-exceeded; late' }, body: 'late' };
-    // As the server's proxy does whose clock is a little ahead.
-    const service = await serve(kind, { 'timeout-request': '300ms' }, ({ headers }, again) => {
-      setTimeout(() => again(late), Number(headers['mesh-deadline']) - 3);
-      return undefined;
+    const { timeEnds } = watchBegun();
+    const service = await serve(kind, { 'timeout-request': '60s' }, () => {
+      timeEnds();
+      return late;
     });
     expect(await request(kind, service.address)).toMatchObject({
       status: 504,
@@ -288,6 +305,17 @@ describe.each(kinds)('%s', (kind) => {
       headers: { 'mesh-error': 'deadline-exceeded; late' },
       body: 'late',
     });
+  });
+
+  test('where the server finds so in the middle of its response, that is what it failed by', async () => {
+    const { latest, timeEnds } = watchBegun();
+    const service = await serve(kind, { 'timeout-request': '60s' }, () => ({ body: 'begun', open: true }));
+    const answer = request(kind, service.address);
+    await vi.waitFor(() => expect(latest().status).toBe(200));
+    timeEnds();
+    service.cut();
+    expect(await answer).toMatchObject({ status: 200, cut: true });
+    expect(mesh.client.state().errors[0]).toMatchObject({ code: 'request-timeout' });
   });
 
   test('a response that goes silent is cut off', async () => {

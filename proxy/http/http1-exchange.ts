@@ -193,7 +193,8 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
     return without(bytes, bytes.length, dropped, undefined, 0);
   }
 
-  #attemptFailed(error: ProxyError): void {
+  #attemptFailed(cause: ProxyError): void {
+    const error = this.#clock?.reason(cause) ?? cause;
     const exchange = this.record;
     const carrier = this.#carrier;
     this.#carrier = undefined;

@@ -133,7 +133,8 @@ export class Http2Exchange implements MessageHandler, SessionUser, ClockUser {
     replay.trim();
   }
 
-  #attemptFailed(error: ProxyError, code?: number): void {
+  #attemptFailed(cause: ProxyError, code?: number): void {
+    const error = this.#clock?.reason(cause) ?? cause;
     const { record } = this;
     const server = this.#server;
     this.#server = undefined;

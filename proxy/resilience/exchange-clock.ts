@@ -10,6 +10,8 @@ import type { Timed, TimerWheel } from '../net/timer-wheel.ts';
  */
 const earlyMs = 5;
 
+const clock = () => performance.now();
+
 export interface ClockUser {
   /** A try, or with it the whole request, has taken too long. */
   onExpired(error: ProxyError): void;
@@ -23,22 +25,30 @@ export class ExchangeClock implements Timed {
   readonly #timers: TimerWheel;
   readonly #exchange: Exchange;
   readonly #user: ClockUser;
-  /** Milliseconds of performance.now(); 0 while it does not hold. */
+  readonly #now: () => number;
+  /** Of the exchange's limits as it began: they may change before it ends. */
+  #responseMs = 0;
+  #idleMs = 0;
+  /** Milliseconds of the clock; 0 while it does not hold. */
   #tryUntil = 0;
   #waitUntil = 0;
   #usedAt = 0;
 
-  constructor(timers: TimerWheel, exchange: Exchange, user: ClockUser) {
+  /** `now`: milliseconds, that of the wheel and of the exchange. */
+  constructor(timers: TimerWheel, exchange: Exchange, user: ClockUser, now: () => number = clock) {
     this.#timers = timers;
     this.#exchange = exchange;
     this.#user = user;
+    this.#now = now;
   }
 
   start(): void {
+    const { limits } = this.#exchange;
+    this.#responseMs = limits?.responseMs ?? 0;
+    this.#idleMs = limits?.idleMs ?? 0;
     this.#tryUntil = 0;
     this.#waitUntil = 0;
-    this.#usedAt = performance.now();
-    this.#timers.addFine(this);
+    this.used();
     this.#arm();
   }
 
@@ -50,14 +60,13 @@ export class ExchangeClock implements Timed {
   /** Whether there is no time for a try; `expire` then says why. */
   get late(): boolean {
     const { deadline } = this.#exchange;
-    return deadline > 0 && deadline <= performance.now();
+    return deadline > 0 && deadline <= this.#now();
   }
 
   /** A try begins: its response has to. */
   tryBegins(): void {
-    const { responseMs = 0 } = this.#exchange.limits ?? {};
-    if (responseMs === 0) return;
-    this.#tryUntil = performance.now() + responseMs;
+    if (this.#responseMs === 0) return;
+    this.#tryUntil = this.#now() + this.#responseMs;
     this.#arm();
   }
 
@@ -68,13 +77,13 @@ export class ExchangeClock implements Timed {
 
   /** A byte came, from either side. */
   used(): void {
-    this.#usedAt = performance.now();
+    if (this.#idleMs > 0) this.#usedAt = this.#now();
   }
 
   /** Before the next try. */
   wait(ms: number): void {
     this.#tryUntil = 0;
-    this.#waitUntil = performance.now() + ms;
+    this.#waitUntil = this.#now() + ms;
     this.#arm();
   }
 
@@ -83,18 +92,27 @@ export class ExchangeClock implements Timed {
    * was told and noticed first: the request has failed by its own limit then, and the client is to hear which.
    */
   answersLate(answer: Fields): boolean {
-    const { deadline, deadlineCode, endpoint } = this.#exchange;
-    if (deadline === 0 || deadlineCode !== 'request-timeout' || endpoint?.identity === undefined) return false;
-    if (performance.now() + earlyMs < deadline) return false;
+    const { deadlineCode, endpoint } = this.#exchange;
+    if (deadlineCode !== 'request-timeout' || endpoint?.identity === undefined || !this.#almostLate) return false;
     if (!answer.value('mesh-error')?.startsWith('deadline-exceeded;')) return false;
     this.#user.onExpired(late(deadlineCode));
     return true;
   }
 
+  /** Why a try failed: where a response that had begun was cut off as the time for the request ended, by that. */
+  reason(error: ProxyError): ProxyError {
+    const { response, deadlineCode } = this.#exchange;
+    return response && error.source === 'server' && this.#almostLate ? late(deadlineCode) : error;
+  }
+
+  get #almostLate(): boolean {
+    const { deadline } = this.#exchange;
+    return deadline > 0 && deadline <= this.#now() + earlyMs;
+  }
+
   expire(): void {
-    const now = performance.now();
+    const now = this.#now();
     const { deadline, deadlineCode } = this.#exchange;
-    const { responseMs = 0, idleMs = 0 } = this.#exchange.limits ?? {};
     if (deadline > 0 && deadline <= now) return this.#user.onExpired(late(deadlineCode));
     if (this.#waitUntil > 0 && this.#waitUntil <= now) {
       this.#waitUntil = 0;
@@ -104,24 +122,27 @@ export class ExchangeClock implements Timed {
     if (this.#tryUntil > 0 && this.#tryUntil <= now) {
       this.#tryUntil = 0;
       this.#arm();
-      const message = `no response within ${responseMs} ms`;
+      const message = `no response within ${this.#responseMs} ms`;
       return this.#user.onExpired(new ProxyError('response-timeout', message, { source: 'server' }));
     }
-    if (idleMs > 0 && this.#usedAt + idleMs <= now) {
-      const message = `no byte either way for ${idleMs} ms`;
+    if (this.#idleMs > 0 && this.#usedAt + this.#idleMs <= now) {
+      const message = `no byte either way for ${this.#idleMs} ms`;
       return this.#user.onExpired(new ProxyError('idle-timeout', message, { source: 'proxy' }));
     }
     this.#arm();
   }
 
   #arm(): void {
-    const { idleMs = 0 } = this.#exchange.limits ?? {};
-    let next = this.#exchange.deadline;
-    for (const one of [this.#tryUntil, this.#waitUntil, idleMs > 0 ? this.#usedAt + idleMs : 0]) {
-      if (one > 0 && (next === 0 || one < next)) next = one;
-    }
+    const idleUntil = this.#idleMs > 0 ? this.#usedAt + this.#idleMs : 0;
+    const next = earlier(this.#exchange.deadline, earlier(this.#tryUntil, earlier(this.#waitUntil, idleUntil)));
     this.deadline = next;
+    if (next > 0) this.#timers.addFine(this);
   }
+}
+
+/** Of two times of which 0 is never. */
+function earlier(one: number, other: number): number {
+  return one > 0 && (other === 0 || one < other) ? one : other;
 }
 
 function late(code: 'request-timeout' | 'deadline-exceeded'): ProxyError {
