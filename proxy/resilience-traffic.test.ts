@@ -431,6 +431,13 @@ test('gRPC: the smaller of its own deadline and the service’s goes on, and end
   expect(other.seen[0]!.headers['grpc-timeout']).toMatch(/^\d{1,2}m$/);
 });
 
+test('gRPC: its own deadline counts at the server beside a larger one of the calls before it', async () => {
+  const service = await serve('HTTP/2', {}, () => undefined);
+  const headers = { ...grpc, 'grpc-timeout': '80m', 'mesh-deadline': '60000' };
+  const answer = await request('HTTP/2', service.address, { headers, body: 'message' });
+  expect(answer.headers).toMatchObject({ 'mesh-error': expect.stringMatching(/^deadline-exceeded;/) });
+});
+
 test('HTTP/1: a body that is still coming when a try fails goes whole with the next', async () => {
   let tries = 0;
   const service = await serve('HTTP/1', { retry: '5xx', 'retry-methods': 'POST' }, ({ body }) =>

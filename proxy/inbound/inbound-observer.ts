@@ -14,14 +14,7 @@ import {
   latencyOf,
 } from '../http/exchange.ts';
 import type { CallChain } from '../resilience/call-chain.ts';
-import {
-  deadlineHeader,
-  grpcTimeoutHeader,
-  inVain,
-  parseDeadline,
-  parseGrpcTimeout,
-  retryHeader,
-} from '../resilience/mesh-headers.ts';
+import { inVain, retryHeader, timeLeft } from '../resilience/mesh-headers.ts';
 import type { RecentErrors } from '../telemetry/recent-errors.ts';
 import type { Series } from '../telemetry/series.ts';
 import type { Trails } from '../trails/trails.ts';
@@ -61,18 +54,15 @@ export class InboundObserver implements HttpObserver {
 
   requestBegin(exchange: Exchange): void {
     const { probes, trails, chain } = this.#options;
-    const { request, grpc } = exchange;
+    const { request } = exchange;
     if (probes && isProbe(probes, request)) exchange.state = probe;
     else {
       if (!this.#counted) this.#count();
       if (trails.active) trails.begin(exchange);
     }
-    let left = grpc ? parseGrpcTimeout(request.value(grpcTimeoutHeader)) : undefined;
-    if (request.fromMesh) {
-      left = parseDeadline(request.value(deadlineHeader)) ?? left;
-      if (request.value(retryHeader) !== undefined) chain.retryCame(request.value('traceparent'));
-    }
-    if (left === undefined) return;
+    if (request.fromMesh && request.value(retryHeader) !== undefined) chain.retryCame(request.value('traceparent'));
+    const left = timeLeft(exchange);
+    if (left === Number.POSITIVE_INFINITY) return;
     exchange.deadline = exchange.startedAt + left;
     exchange.deadlineCode = 'deadline-exceeded';
   }

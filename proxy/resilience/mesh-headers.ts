@@ -5,13 +5,13 @@
 import { type Exchange, editRequest, editResponse } from '../http/exchange.ts';
 
 /** Request: the time left for it, in milliseconds. */
-export const deadlineHeader = 'mesh-deadline';
+const deadlineHeader = 'mesh-deadline';
 /** Request: it is a retry, and the how manieth. Response: `in-vain`, see call-chain.ts. */
 export const retryHeader = 'mesh-retry';
 export const inVain = 'in-vain';
 
 /** Of gRPC, to any peer: at most eight digits and a unit. */
-export const grpcTimeoutHeader = 'grpc-timeout';
+const grpcTimeoutHeader = 'grpc-timeout';
 
 const unitMs: Record<string, number> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
 
@@ -29,6 +29,13 @@ export function formatGrpcTimeout(ms: number): string {
 /** Milliseconds; undefined where it is absent or malformed. */
 export function parseDeadline(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined;
+}
+
+/** Milliseconds that a request says it has left, the least where both of these headers say so; Infinity where none does. */
+export function timeLeft({ request, grpc }: Exchange): number {
+  const ofPeer = request.fromMesh ? parseDeadline(request.value(deadlineHeader)) : undefined;
+  const ofCall = grpc ? parseGrpcTimeout(request.value(grpcTimeoutHeader)) : undefined;
+  return Math.min(ofPeer ?? Number.POSITIVE_INFINITY, ofCall ?? Number.POSITIVE_INFINITY);
 }
 
 /** Sets what the next try says of itself to its server. `meshed`: a proxy stands before that. */

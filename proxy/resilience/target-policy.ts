@@ -4,14 +4,7 @@ import type { ProxyError } from '../error.ts';
 import { grpcStatusOf, statusOf } from '../http/errors.ts';
 import { type Exchange, isIdempotent, type Limits } from '../http/exchange.ts';
 import type { CallChain } from './call-chain.ts';
-import {
-  deadlineHeader,
-  grpcTimeoutHeader,
-  inVain,
-  parseDeadline,
-  parseGrpcTimeout,
-  retryHeader,
-} from './mesh-headers.ts';
+import { inVain, retryHeader, timeLeft } from './mesh-headers.ts';
 import { retryAfterMs } from './retry-after.ts';
 import { RetryBudget } from './retry-budget.ts';
 
@@ -69,16 +62,13 @@ export class TargetPolicy implements Limits {
 
   begin(exchange: Exchange): void {
     const { timeouts, retry } = this.#policy;
-    const { startedAt, request } = exchange;
+    const { startedAt } = exchange;
     exchange.limits = this;
     if (retry) this.#budget.request(startedAt);
     if (timeouts?.request) exchange.deadline = startedAt + timeouts.request;
-    const told = Math.min(
-      (request.fromMesh ? parseDeadline(request.value(deadlineHeader)) : undefined) ?? Number.POSITIVE_INFINITY,
-      (exchange.grpc ? parseGrpcTimeout(request.value(grpcTimeoutHeader)) : undefined) ?? Number.POSITIVE_INFINITY,
-    );
-    if (startedAt + told < (exchange.deadline || Number.POSITIVE_INFINITY)) {
-      exchange.deadline = startedAt + told;
+    const told = startedAt + timeLeft(exchange);
+    if (told < (exchange.deadline || Number.POSITIVE_INFINITY)) {
+      exchange.deadline = told;
       exchange.deadlineCode = 'deadline-exceeded';
     }
   }
