@@ -35,7 +35,6 @@ export class Shedder {
   /** Of the window at hand. */
   #since: number;
   #before = 0;
-  #answered = 0;
   #reached = false;
   #shedBefore = 0;
   /** The limit was lowered, and more are in flight still. */
@@ -88,7 +87,6 @@ export class Shedder {
   answered(permit: number): void {
     const now = this.#now();
     const counted = this.#inFlight.leave(permit);
-    this.#answered++;
     this.#latencies.add(now - permit, !counted);
     this.#drain(now);
     const duration = now - this.#since;
@@ -144,7 +142,7 @@ export class Shedder {
   #conclude(duration: number, now: number): void {
     const window = {
       duration,
-      answered: this.#answered,
+      answered: this.#latencies.count,
       mean: this.#latencies.mean,
       fastest: this.#latencies.fastest,
       before: this.#before,
@@ -162,7 +160,6 @@ export class Shedder {
     this.#draining = false;
     this.#since = now;
     this.#before = this.#inFlight.count;
-    this.#answered = 0;
     this.#reached = false;
     this.#shedBefore = this.shed;
   }
