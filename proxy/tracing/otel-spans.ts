@@ -32,7 +32,10 @@ export function resourceOf({ pod, namespace, node, workload, version }: SpanSour
 /** Not called stable yet, unlike the rest of the names for RPC. */
 const rpcStatus = 'rpc.response.status_code';
 
-/** HTTP methods that the conventions know: any other would make a name of its own (semantic conventions for HTTP). */
+/**
+ * HTTP methods that the conventions know: any other would make a name of its own (semantic conventions for HTTP). Node's
+ * METHODS has those of WebDAV too, and of the package's names QUERY is not stable yet.
+ */
 const methods = new Set(['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'QUERY', 'TRACE']);
 
 /** gRPC statuses that are the server's fault, by the conventions for RPC. */
@@ -114,7 +117,7 @@ function attributesOf(span: FinishedSpan): Attributes {
 function httpAttributes({ kind, method, authority, path, status }: FinishedSpan): Attributes {
   const known = methods.has(method);
   return {
-    [name.ATTR_HTTP_REQUEST_METHOD]: known ? method : '_OTHER',
+    [name.ATTR_HTTP_REQUEST_METHOD]: known ? method : name.HTTP_REQUEST_METHOD_VALUE_OTHER,
     [name.ATTR_HTTP_REQUEST_METHOD_ORIGINAL]: known ? undefined : method,
     [name.ATTR_HTTP_RESPONSE_STATUS_CODE]: status > 0 ? status : undefined,
     ...(kind === 'client'
