@@ -25,6 +25,7 @@ import {
   INTERNAL_ERROR,
   literal,
   NO_ERROR,
+  open,
   PADDED,
   PING,
   PROTOCOL_ERROR,
@@ -291,7 +292,7 @@ test('6.8: a server that breaks off with GOAWAY fails what it has looked at, onc
 
 test('6.9: a request’s content stops at the server’s windows, the stream’s and the connection’s', async () => {
   const { client, asked } = await begin(settings(4, 10));
-  client.send(headers(1, post, END_HEADERS));
+  client.send(open);
   const server = await asked(0, 1);
   await server.fence();
   const part = filled(15_000);

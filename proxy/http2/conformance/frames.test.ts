@@ -17,6 +17,7 @@ import {
   hex,
   hold,
   literal,
+  open,
   PADDED,
   PING,
   PRIORITY,
@@ -36,9 +37,8 @@ import {
   WINDOW_UPDATE,
   windowUpdate,
 } from './raw-frames.ts';
-import { type Case, checkServer, ended } from './server-cases.ts';
+import { type Case, checkServer, connectionError, ended, streamError } from './server-cases.ts';
 
-const open = headers(1, post, END_HEADERS);
 /** A block of 10,000 bytes, in two parts. */
 const large = bytes(get, ...Array.from({ length: 100 }, () => literal('x-pad', 'y'.repeat(92))));
 const parts = [large.subarray(0, 5_000), large.subarray(5_000)] as const;
@@ -115,24 +115,19 @@ const format: Case[] = [
     send: [open, data(1, filled(16_384), END_STREAM)],
     verdict: { status: 200 },
   },
-  {
-    section: '4.2',
-    must: 'DATA larger than SETTINGS_MAX_FRAME_SIZE is an error of FRAME_SIZE_ERROR',
-    send: [open, data(1, filled(16_385))],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  },
-  {
-    section: '4.2',
-    must: 'HEADERS larger than it are a connection error of FRAME_SIZE_ERROR',
-    send: [headers(1, bytes(get, filled(16_384)))],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  },
-  {
-    section: '4.2',
-    must: 'so is a frame of an unknown type',
-    send: [raw(unknown, 0, 0, filled(16_385))],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  },
+  connectionError('4.2', 'DATA larger than SETTINGS_MAX_FRAME_SIZE', FRAME_SIZE_ERROR, open, data(1, filled(16_385))),
+  connectionError(
+    '4.2',
+    'HEADERS larger than SETTINGS_MAX_FRAME_SIZE',
+    FRAME_SIZE_ERROR,
+    headers(1, bytes(get, filled(16_384))),
+  ),
+  connectionError(
+    '4.2',
+    'a frame of an unknown type larger than it',
+    FRAME_SIZE_ERROR,
+    raw(unknown, 0, 0, filled(16_385)),
+  ),
   {
     section: '4.3',
     must: 'a block may be cut anywhere',
@@ -143,33 +138,19 @@ const format: Case[] = [
     ],
     verdict: { status: 200 },
   },
-  {
-    section: '5.5',
-    must: 'an unknown frame within a header block is a connection error of PROTOCOL_ERROR',
-    send: [headers(1, get, END_STREAM), raw(unknown, 0, 1, 'x')],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
+  connectionError(
+    '5.5',
+    'an unknown frame within a header block',
+    PROTOCOL_ERROR,
+    headers(1, get, END_STREAM),
+    raw(unknown, 0, 1, 'x'),
+  ),
 ];
 
 const dataAndHeaders: Case[] = [
-  {
-    section: '6.1',
-    must: 'DATA on stream 0 is a connection error of PROTOCOL_ERROR',
-    send: [data(0, 'x')],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.1',
-    must: 'padding as long as the payload is a connection error of PROTOCOL_ERROR',
-    send: [open, raw(DATA, PADDED, 1, 6, 'test', 0)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.1',
-    must: 'padded DATA without the length of its padding is an error of FRAME_SIZE_ERROR',
-    send: [open, raw(DATA, PADDED, 1)],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  },
+  connectionError('6.1', 'DATA on stream 0', PROTOCOL_ERROR, data(0, 'x')),
+  connectionError('6.1', 'padding as long as the payload', PROTOCOL_ERROR, open, raw(DATA, PADDED, 1, 6, 'test', 0)),
+  connectionError('6.1', 'padded DATA without the length of its padding', FRAME_SIZE_ERROR, open, raw(DATA, PADDED, 1)),
   {
     section: '6.1',
     must: 'padding is no content',
@@ -185,36 +166,32 @@ const dataAndHeaders: Case[] = [
     send: [open, raw(DATA, PADDED, 1, 7, filled(7)), data(1, '', END_STREAM)],
     verdict: { status: 200 },
   },
-  {
-    section: '6.2',
-    must: 'HEADERS on stream 0 are a connection error of PROTOCOL_ERROR',
-    send: [headers(0, get)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.2',
-    must: 'padding longer than the rest is a connection error of PROTOCOL_ERROR',
-    send: [headers(1, bytes(200, get), END_HEADERS | END_STREAM | PADDED)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
+  connectionError('6.2', 'HEADERS on stream 0', PROTOCOL_ERROR, headers(0, get)),
+  connectionError(
+    '6.2',
+    'padding longer than the rest',
+    PROTOCOL_ERROR,
+    headers(1, bytes(200, get), END_HEADERS | END_STREAM | PADDED),
+  ),
   {
     section: '6.2',
     must: 'padded HEADERS with a priority are read',
     send: [headers(1, bytes(4, u32(0), 255, get, filled(4)), END_HEADERS | END_STREAM | PADDED | PRIORITY_FLAG)],
     verdict: { status: 200 },
   },
-  {
-    section: '6.2',
-    must: 'HEADERS too short for their priority are an error of FRAME_SIZE_ERROR',
-    send: [headers(1, bytes(0, 0), END_HEADERS | END_STREAM | PRIORITY_FLAG)],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  },
-  {
-    section: '6.2',
-    must: 'a block is not interrupted by another stream’s HEADERS: PROTOCOL_ERROR',
-    send: [headers(1, get, END_STREAM), headers(3, get)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
+  connectionError(
+    '6.2',
+    'HEADERS too short for their priority',
+    FRAME_SIZE_ERROR,
+    headers(1, bytes(0, 0), END_HEADERS | END_STREAM | PRIORITY_FLAG),
+  ),
+  connectionError(
+    '6.2',
+    'a block that another stream’s HEADERS interrupt',
+    PROTOCOL_ERROR,
+    headers(1, get, END_STREAM),
+    headers(3, get),
+  ),
 ];
 
 const control: Case[] = [
@@ -228,85 +205,56 @@ const control: Case[] = [
     ],
     verdict: { status: 200, on: 11 },
   },
-  {
-    section: '6.3',
-    must: 'PRIORITY on stream 0 is a connection error of PROTOCOL_ERROR',
-    send: [raw(PRIORITY, 0, 0, u32(1), 1)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.3',
-    must: 'PRIORITY of another length than 5 is a stream error of FRAME_SIZE_ERROR',
-    send: [headers(1, hold), raw(PRIORITY, 0, 1, u32(0))],
-    verdict: { reset: FRAME_SIZE_ERROR },
-  },
-  {
-    section: '6.3',
-    must: 'and, since an idle stream cannot be reset, a connection error there',
-    send: [raw(PRIORITY, 0, 1, filled(6))],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  },
-  {
-    section: '6.4',
-    must: 'RST_STREAM on stream 0 is a connection error of PROTOCOL_ERROR',
-    send: [reset(0)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.4',
-    must: 'RST_STREAM on an idle stream is a connection error of PROTOCOL_ERROR',
-    send: [reset(1)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.4',
-    must: 'RST_STREAM of another length than 4 is a connection error of FRAME_SIZE_ERROR',
-    send: [open, raw(RST_STREAM, 0, 1, filled(3))],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  },
+  connectionError('6.3', 'PRIORITY on stream 0', PROTOCOL_ERROR, raw(PRIORITY, 0, 0, u32(1), 1)),
+  streamError(
+    '6.3',
+    'PRIORITY of another length than 5',
+    FRAME_SIZE_ERROR,
+    headers(1, hold),
+    raw(PRIORITY, 0, 1, u32(0)),
+  ),
+  connectionError(
+    '6.3',
+    'PRIORITY of another length on an idle stream, which cannot be reset',
+    FRAME_SIZE_ERROR,
+    raw(PRIORITY, 0, 1, filled(6)),
+  ),
+  connectionError('6.4', 'RST_STREAM on stream 0', PROTOCOL_ERROR, reset(0)),
+  connectionError('6.4', 'RST_STREAM on an idle stream', PROTOCOL_ERROR, reset(1)),
+  connectionError(
+    '6.4',
+    'RST_STREAM of another length than 4',
+    FRAME_SIZE_ERROR,
+    open,
+    raw(RST_STREAM, 0, 1, filled(3)),
+  ),
   { section: '6.4', must: 'codes of resets may be unknown', send: [open, reset(1, 0xdead)], verdict: 'passes' },
-  {
-    section: '6.6',
-    must: 'PUSH_PROMISE from a client is a connection error of PROTOCOL_ERROR',
-    send: [headers(1, hold), raw(PUSH_PROMISE, END_HEADERS, 1, u32(2), get)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.7',
-    must: 'PING on a stream is a connection error of PROTOCOL_ERROR',
-    send: [open, raw(PING, 0, 1, filled(8))],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  ...[6, 7, 9].map((length) => ({
-    section: '6.7',
-    must: `PING of ${length} bytes is a connection error of FRAME_SIZE_ERROR`,
-    send: [raw(PING, 0, 0, filled(length))],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  })),
-  {
-    section: '6.8',
-    must: 'GOAWAY on a stream is a connection error of PROTOCOL_ERROR',
-    send: [open, raw(GOAWAY, 0, 1, u32(0), u32(0))],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.8',
-    must: 'GOAWAY shorter than 8 is a connection error of FRAME_SIZE_ERROR',
-    send: [open, raw(GOAWAY, 0, 0, filled(7))],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  },
+  connectionError(
+    '6.6',
+    'PUSH_PROMISE from a client',
+    PROTOCOL_ERROR,
+    headers(1, hold),
+    raw(PUSH_PROMISE, END_HEADERS, 1, u32(2), get),
+  ),
+  connectionError('6.7', 'PING on a stream', PROTOCOL_ERROR, open, raw(PING, 0, 1, filled(8))),
+  ...[6, 7, 9].map((length) =>
+    connectionError('6.7', `PING of ${length} bytes`, FRAME_SIZE_ERROR, raw(PING, 0, 0, filled(length))),
+  ),
+  connectionError('6.8', 'GOAWAY on a stream', PROTOCOL_ERROR, open, raw(GOAWAY, 0, 1, u32(0), u32(0))),
+  connectionError('6.8', 'GOAWAY shorter than 8', FRAME_SIZE_ERROR, open, raw(GOAWAY, 0, 0, filled(7))),
   {
     section: '6.8',
     must: 'GOAWAY may say more, with any code: the streams that there are finish',
     send: [open, goaway(0, 0xbeef, 'debug data'), data(1, '', END_STREAM), ended(1)],
     verdict: { goaway: 0 },
   },
-  {
-    section: '6.10',
-    must: 'CONTINUATION on stream 0 is a connection error of PROTOCOL_ERROR',
-    send: [headers(1, get, END_STREAM), raw(CONTINUATION, END_HEADERS, 0, get)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
+  connectionError(
+    '6.10',
+    'CONTINUATION on stream 0',
+    PROTOCOL_ERROR,
+    headers(1, get, END_STREAM),
+    raw(CONTINUATION, END_HEADERS, 0, get),
+  ),
   {
     section: '6.10',
     must: 'CONTINUATION of several follow HEADERS',
@@ -328,12 +276,15 @@ const control: Case[] = [
       ['RST_STREAM', reset(1)],
       ['CONTINUATION of another stream', raw(CONTINUATION, END_HEADERS, 3)],
     ] as const
-  ).map(([name, between]) => ({
-    section: '6.10',
-    must: `${name} between HEADERS and CONTINUATION is a connection error of PROTOCOL_ERROR`,
-    send: [headers(1, get, END_STREAM), between],
-    verdict: { goaway: PROTOCOL_ERROR },
-  })),
+  ).map(([name, between]) =>
+    connectionError(
+      '6.10',
+      `${name} between HEADERS and CONTINUATION`,
+      PROTOCOL_ERROR,
+      headers(1, get, END_STREAM),
+      between,
+    ),
+  ),
   ...(
     [
       ['nothing', []],
@@ -341,39 +292,27 @@ const control: Case[] = [
       ['CONTINUATION that ended it', [headers(1, hold, END_STREAM), raw(CONTINUATION, END_HEADERS, 1)]],
       ['DATA', [open, data(1, 'x')]],
     ] as [string, Buffer[]][]
-  ).map(([name, before]) => ({
-    section: '6.10',
-    must: `CONTINUATION behind ${name} is a connection error of PROTOCOL_ERROR`,
-    send: [...before, raw(CONTINUATION, END_HEADERS, 1, hex('82'))],
-    verdict: { goaway: PROTOCOL_ERROR },
-  })),
+  ).map(([name, before]) =>
+    connectionError(
+      '6.10',
+      `CONTINUATION behind ${name}`,
+      PROTOCOL_ERROR,
+      ...before,
+      raw(CONTINUATION, END_HEADERS, 1, hex('82')),
+    ),
+  ),
 ];
 
 const settingsFrame: Case[] = [
-  {
-    section: '6.5',
-    must: 'an acknowledgement with a payload is a connection error of FRAME_SIZE_ERROR',
-    send: [raw(SETTINGS, ACK, 0, filled(6))],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  },
-  {
-    section: '6.5',
-    must: 'SETTINGS on a stream are a connection error of PROTOCOL_ERROR',
-    send: [raw(SETTINGS, 0, 1)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.5',
-    must: 'SETTINGS of no multiple of 6 bytes are a connection error of FRAME_SIZE_ERROR',
-    send: [raw(SETTINGS, 0, 0, filled(7))],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  },
-  {
-    section: '6.9',
-    must: 'WINDOW_UPDATE of another length than 4 is a connection error of FRAME_SIZE_ERROR',
-    send: [raw(WINDOW_UPDATE, 0, 0, filled(3))],
-    verdict: { goaway: FRAME_SIZE_ERROR },
-  },
+  connectionError('6.5', 'an acknowledgement with a payload', FRAME_SIZE_ERROR, raw(SETTINGS, ACK, 0, filled(6))),
+  connectionError('6.5', 'SETTINGS on a stream', PROTOCOL_ERROR, raw(SETTINGS, 0, 1)),
+  connectionError('6.5', 'SETTINGS of no multiple of 6 bytes', FRAME_SIZE_ERROR, raw(SETTINGS, 0, 0, filled(7))),
+  connectionError(
+    '6.9',
+    'WINDOW_UPDATE of another length than 4',
+    FRAME_SIZE_ERROR,
+    raw(WINDOW_UPDATE, 0, 0, filled(3)),
+  ),
 ];
 
 checkServer([...starting, ...format, ...dataAndHeaders, ...control, ...settingsFrame]);

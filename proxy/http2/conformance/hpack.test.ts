@@ -13,12 +13,13 @@ import {
   hex,
   hold,
   literal,
+  open,
   post,
   reset,
   settings,
   windowUpdate,
 } from './raw-frames.ts';
-import { type Case, checkServer, dial, seen } from './server-cases.ts';
+import { type Case, checkServer, connectionError, dial, seen } from './server-cases.ts';
 
 /** Literal with incremental indexing and a new name (section 6.2.1). */
 const indexing = (name: string, value: string) => bytes(0x40, name.length, name, value.length, value);
@@ -76,12 +77,7 @@ const cases: Case[] = [
     send: [headers(1, bytes(resize(0), resize(4096), get))],
     verdict: { status: 200 },
   },
-  {
-    section: '4.3',
-    must: 'an error in a trailer is a connection error too',
-    send: [headers(1, post, END_HEADERS), headers(1, bytes(newest))],
-    verdict: { goaway: COMPRESSION_ERROR },
-  },
+  connectionError('4.3', 'an error in a trailer', COMPRESSION_ERROR, open, headers(1, bytes(newest))),
 ];
 
 checkServer(cases);

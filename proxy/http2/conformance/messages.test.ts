@@ -15,10 +15,11 @@ import {
   headers,
   literal,
   NO_ERROR,
+  open,
   PROTOCOL_ERROR,
   post,
 } from './raw-frames.ts';
-import { type Case, checkServer, dial, seen } from './server-cases.ts';
+import { type Case, checkServer, dial, seen, streamError } from './server-cases.ts';
 
 const withField = (name: string, value: string) => bytes(get, literal(name, value));
 const head = [':method', 'GET', ':scheme', 'http', ':path', '/', ':authority', 'test'];
@@ -79,7 +80,6 @@ const malformed: [section: string, what: string, block: Buffer][] = [
   ['8.1.1', 'two lengths', bytes(lengthOf('2'), literal('content-length', '2'))],
 ];
 
-const open = headers(1, post, END_HEADERS);
 const cases: Case[] = [
   ...malformed.map(([section, what, one]) => ({
     section,
@@ -95,36 +95,19 @@ const cases: Case[] = [
       ['less than it, and a trailer', '2', [data(1, 'a'), headers(1, literal('x', '1'))]],
       ['none', '2', [data(1, '', END_STREAM)]],
     ] as [string, string, Buffer[]][]
-  ).map(([what, length, rest]) => ({
-    section: '8.1.1',
-    must: `a stream error of PROTOCOL_ERROR: ${what}`,
-    send: [headers(1, lengthOf(length), END_HEADERS), ...rest],
-    verdict: { reset: PROTOCOL_ERROR },
-  })),
-  {
-    section: '8.1.1',
-    must: 'a stream error of PROTOCOL_ERROR: a length, and HEADERS alone',
-    send: [headers(1, lengthOf('2'))],
-    verdict: { reset: PROTOCOL_ERROR },
-  },
-  {
-    section: '8.1',
-    must: 'a stream error of PROTOCOL_ERROR: a trailer that does not end the stream',
-    send: [open, headers(1, literal('x', '1'), END_HEADERS)],
-    verdict: { reset: PROTOCOL_ERROR },
-  },
-  {
-    section: '8.3',
-    must: 'a stream error of PROTOCOL_ERROR: a trailer with a pseudo-header field',
-    send: [open, headers(1, block(':path', '/'))],
-    verdict: { reset: PROTOCOL_ERROR },
-  },
-  {
-    section: '8.2.1',
-    must: 'a stream error of PROTOCOL_ERROR: a trailer with a name in upper case',
-    send: [open, headers(1, literal('X', '1'))],
-    verdict: { reset: PROTOCOL_ERROR },
-  },
+  ).map(([what, length, rest]) =>
+    streamError('8.1.1', what, PROTOCOL_ERROR, headers(1, lengthOf(length), END_HEADERS), ...rest),
+  ),
+  streamError('8.1.1', 'a length, and HEADERS alone', PROTOCOL_ERROR, headers(1, lengthOf('2'))),
+  streamError(
+    '8.1',
+    'a trailer that does not end the stream',
+    PROTOCOL_ERROR,
+    open,
+    headers(1, literal('x', '1'), END_HEADERS),
+  ),
+  streamError('8.3', 'a trailer with a pseudo-header field', PROTOCOL_ERROR, open, headers(1, block(':path', '/'))),
+  streamError('8.2.1', 'a trailer with a name in upper case', PROTOCOL_ERROR, open, headers(1, literal('X', '1'))),
   { section: '8.1', must: 'content may be left out', send: [headers(1, lengthOf('0'))], verdict: { status: 200 } },
   {
     section: '8.1.1',

@@ -34,6 +34,22 @@ export const CANCEL = 0x8;
 export const COMPRESSION_ERROR = 0x9;
 export const ENHANCE_YOUR_CALM = 0xb;
 
+/** What they are called, by number. */
+export const codeNames = [
+  'NO_ERROR',
+  'PROTOCOL_ERROR',
+  'INTERNAL_ERROR',
+  'FLOW_CONTROL_ERROR',
+  'SETTINGS_TIMEOUT',
+  'STREAM_CLOSED',
+  'FRAME_SIZE_ERROR',
+  'REFUSED_STREAM',
+  'CANCEL',
+  'COMPRESSION_ERROR',
+  'CONNECT_ERROR',
+  'ENHANCE_YOUR_CALM',
+] as const;
+
 export interface RawFrame {
   type: number;
   flags: number;
@@ -89,6 +105,8 @@ export const block = (...fields: string[]): Buffer =>
 const head = (method: number) => bytes(method, 0x86, 0x84, 0x01, 4, 'test');
 export const get = head(0x82);
 export const post = head(0x83);
+/** A request on stream 1 whose content is still to come. */
+export const open = headers(1, post, END_HEADERS);
 /** To a server that keeps what it is asked there: the path as a literal. */
 export const hold = bytes(0x82, 0x86, 0x04, 5, '/hold', 0x01, 4, 'test');
 

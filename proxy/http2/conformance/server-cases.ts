@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { http2Server } from '../../test-http2.ts';
 import { type Door, openDoor } from '../../test-http2-door.ts';
 import { until } from '../../test-peer.ts';
-import { get, headers, preface, settings } from './raw-frames.ts';
+import { codeNames, get, headers, preface, settings } from './raw-frames.ts';
 import { RawPeer } from './raw-peer.ts';
 
 /** Bytes to send, or what to wait for. */
@@ -32,6 +32,22 @@ export interface Case {
   bare?: boolean;
   verdict: Verdict;
 }
+
+/** What is sent is a connection error of the code (section 5.4.1). */
+export const connectionError = (section: string, what: string, code: number, ...send: Step[]): Case => ({
+  section,
+  must: `${what}: a connection error of ${codeNames[code]}`,
+  send,
+  verdict: { goaway: code },
+});
+
+/** What is sent is a stream error of the code on stream 1 (section 5.4.2). */
+export const streamError = (section: string, what: string, code: number, ...send: Step[]): Case => ({
+  section,
+  must: `${what}: a stream error of ${codeNames[code]}`,
+  send,
+  verdict: { reset: code },
+});
 
 let door: Door;
 let server: Server;

@@ -12,9 +12,9 @@ import {
   get,
   headers,
   hold,
+  open,
   PADDED,
   PROTOCOL_ERROR,
-  post,
   raw,
   settings,
   u32,
@@ -22,7 +22,7 @@ import {
   windowUpdate,
 } from './raw-frames.ts';
 import type { RawPeer } from './raw-peer.ts';
-import { type Case, checkServer, dial, ended } from './server-cases.ts';
+import { type Case, checkServer, connectionError, dial, ended, streamError } from './server-cases.ts';
 
 const HEADER_TABLE_SIZE = 1;
 const ENABLE_PUSH = 2;
@@ -33,7 +33,6 @@ const MAX_HEADER_LIST_SIZE = 6;
 const most = 2 ** 31 - 1;
 /** Of every connection and stream to begin with. */
 const initialWindow = 65_535;
-const open = headers(1, post, END_HEADERS);
 const large = bytes(0x82, 0x86, 0x04, 6, '/large', 0x01, 4, 'test');
 /** To a server that does not read. */
 const stuck = bytes(0x83, 0x86, 0x04, 6, '/stuck', 0x01, 4, 'test');
@@ -45,24 +44,16 @@ const cases: Case[] = [
     send: [settings(ENABLE_PUSH, value)],
     verdict: 'passes' as const,
   })),
-  {
-    section: '6.5.2',
-    must: 'ENABLE_PUSH other than 0 and 1 is a connection error of PROTOCOL_ERROR',
-    send: [settings(ENABLE_PUSH, 2)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.5.2',
-    must: 'INITIAL_WINDOW_SIZE above 2^31-1 is a connection error of FLOW_CONTROL_ERROR',
-    send: [settings(INITIAL_WINDOW_SIZE, most + 1)],
-    verdict: { goaway: FLOW_CONTROL_ERROR },
-  },
-  ...[16_383, 2 ** 24].map((value) => ({
-    section: '6.5.2',
-    must: `MAX_FRAME_SIZE of ${value} is a connection error of PROTOCOL_ERROR`,
-    send: [settings(MAX_FRAME_SIZE, value)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  })),
+  connectionError('6.5.2', 'ENABLE_PUSH other than 0 and 1', PROTOCOL_ERROR, settings(ENABLE_PUSH, 2)),
+  connectionError(
+    '6.5.2',
+    'INITIAL_WINDOW_SIZE above 2^31-1',
+    FLOW_CONTROL_ERROR,
+    settings(INITIAL_WINDOW_SIZE, most + 1),
+  ),
+  ...[16_383, 2 ** 24].map((value) =>
+    connectionError('6.5.2', `MAX_FRAME_SIZE of ${value}`, PROTOCOL_ERROR, settings(MAX_FRAME_SIZE, value)),
+  ),
   {
     section: '6.5.2',
     must: 'all else may have any value',
@@ -73,72 +64,63 @@ const cases: Case[] = [
     ],
     verdict: 'passes',
   },
-  {
-    section: '6.9',
-    must: 'an increment of 0 is a stream error of PROTOCOL_ERROR',
-    send: [open, windowUpdate(1, 0)],
-    verdict: { reset: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.9',
-    must: 'and on the connection a connection error of it',
-    send: [windowUpdate(0, 0)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
+  streamError('6.9', 'an increment of 0', PROTOCOL_ERROR, open, windowUpdate(1, 0)),
+  connectionError('6.9', 'an increment of 0 on the connection', PROTOCOL_ERROR, windowUpdate(0, 0)),
   {
     section: '6.9',
     must: 'the reserved bit of an increment is ignored',
     send: [open, raw(WINDOW_UPDATE, 0, 1, u32(0x80000001)), raw(WINDOW_UPDATE, 0, 0, u32(0x80000001))],
     verdict: 'passes',
   },
-  {
-    section: '6.9',
-    must: 'an increment of 0 with the reserved bit is one of 0',
-    send: [raw(WINDOW_UPDATE, 0, 0, u32(0x80000000))],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '6.9.1',
-    must: 'a stream’s window above 2^31-1 is a stream error of FLOW_CONTROL_ERROR',
-    send: [open, windowUpdate(1, most)],
-    verdict: { reset: FLOW_CONTROL_ERROR },
-  },
-  {
-    section: '6.9.1',
-    must: 'so is one that grew there in steps',
-    send: [open, windowUpdate(1, 2 ** 30), windowUpdate(1, 2 ** 30)],
-    verdict: { reset: FLOW_CONTROL_ERROR },
-  },
-  {
-    section: '6.9.1',
-    must: 'the connection’s is a connection error of it',
-    send: [windowUpdate(0, most - initialWindow), windowUpdate(0, 1)],
-    verdict: { goaway: FLOW_CONTROL_ERROR },
-  },
+  connectionError(
+    '6.9',
+    'an increment of 0 with the reserved bit',
+    PROTOCOL_ERROR,
+    raw(WINDOW_UPDATE, 0, 0, u32(0x80000000)),
+  ),
+  streamError('6.9.1', 'a stream’s window above 2^31-1', FLOW_CONTROL_ERROR, open, windowUpdate(1, most)),
+  streamError(
+    '6.9.1',
+    'a stream’s window that grew above 2^31-1 in steps',
+    FLOW_CONTROL_ERROR,
+    open,
+    windowUpdate(1, 2 ** 30),
+    windowUpdate(1, 2 ** 30),
+  ),
+  connectionError(
+    '6.9.1',
+    'the connection’s window above 2^31-1',
+    FLOW_CONTROL_ERROR,
+    windowUpdate(0, most - initialWindow),
+    windowUpdate(0, 1),
+  ),
   {
     section: '6.9.1',
     must: 'windows may be as large as 2^31-1',
     send: [open, windowUpdate(0, most - initialWindow), windowUpdate(1, most - initialWindow)],
     verdict: 'passes',
   },
-  {
-    section: '6.9.1',
-    must: 'more DATA than the stream’s window is an error of FLOW_CONTROL_ERROR',
-    send: [headers(1, stuck, END_HEADERS), ...Array.from({ length: 20 }, () => data(1, filled(16_384)))],
-    verdict: { reset: FLOW_CONTROL_ERROR },
-  },
+  streamError(
+    '6.9.1',
+    'more DATA than the stream’s window',
+    FLOW_CONTROL_ERROR,
+    headers(1, stuck, END_HEADERS),
+    ...Array.from({ length: 20 }, () => data(1, filled(16_384))),
+  ),
   {
     section: '6.1',
     must: 'padding takes of the window, and is given back',
     send: [open, ...Array.from({ length: 600 }, () => raw(DATA, PADDED, 1, 255, filled(255))), data(1, '', END_STREAM)],
     verdict: { status: 200 },
   },
-  {
-    section: '6.9.2',
-    must: 'SETTINGS that make a stream’s window larger than 2^31-1 are a connection error of FLOW_CONTROL_ERROR',
-    send: [headers(1, hold), windowUpdate(1, most - initialWindow), settings(INITIAL_WINDOW_SIZE, initialWindow + 1)],
-    verdict: { goaway: FLOW_CONTROL_ERROR },
-  },
+  connectionError(
+    '6.9.2',
+    'SETTINGS that make a stream’s window larger than 2^31-1',
+    FLOW_CONTROL_ERROR,
+    headers(1, hold),
+    windowUpdate(1, most - initialWindow),
+    settings(INITIAL_WINDOW_SIZE, initialWindow + 1),
+  ),
   {
     section: '6.9.2',
     must: 'that holds of open streams only',

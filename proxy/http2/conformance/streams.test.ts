@@ -15,6 +15,7 @@ import {
   hold,
   literal,
   NO_ERROR,
+  open,
   PING,
   PRIORITY,
   PROTOCOL_ERROR,
@@ -28,9 +29,18 @@ import {
   u32,
   windowUpdate,
 } from './raw-frames.ts';
-import { type Case, checkServer, dial, ended, fence, lastConnection, type Step } from './server-cases.ts';
+import {
+  type Case,
+  checkServer,
+  connectionError,
+  dial,
+  ended,
+  fence,
+  lastConnection,
+  type Step,
+  streamError,
+} from './server-cases.ts';
 
-const open = headers(1, post, END_HEADERS);
 const trailer = headers(1, literal('x-trailer', '1'));
 /** Of stream 1: it has ended for both, the client has reset it, the server has. */
 const closed: Step[] = [headers(1, get), ended(1)];
@@ -38,43 +48,25 @@ const cancelled: Step[] = [headers(1, hold), reset(1)];
 const broken: Step[] = [open, windowUpdate(1, 0), fence];
 
 const cases: Case[] = [
-  {
-    section: '5.1 idle',
-    must: 'DATA is a connection error of PROTOCOL_ERROR',
-    send: [data(1, 'x')],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '5.1 idle',
-    must: 'WINDOW_UPDATE is a connection error of PROTOCOL_ERROR',
-    send: [windowUpdate(1, 1)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '5.1 idle',
-    must: 'so is what comes on the server’s streams, which there are none of',
-    send: [windowUpdate(2, 1)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
+  connectionError('5.1 idle', 'DATA', PROTOCOL_ERROR, data(1, 'x')),
+  connectionError('5.1 idle', 'WINDOW_UPDATE', PROTOCOL_ERROR, windowUpdate(1, 1)),
+  connectionError(
+    '5.1 idle',
+    'what comes on the server’s streams, which there are none of',
+    PROTOCOL_ERROR,
+    windowUpdate(2, 1),
+  ),
   { section: '5.1 open', must: 'any frame may come', send: [open, data(1, 'x'), trailer], verdict: { status: 200 } },
-  {
-    section: '5.1 half-closed (remote)',
-    must: 'DATA is a stream error of STREAM_CLOSED',
-    send: [headers(1, hold), data(1, 'x')],
-    verdict: { reset: STREAM_CLOSED },
-  },
-  {
-    section: '5.1 half-closed (remote)',
-    must: 'so is DATA without content, that ends the stream once more',
-    send: [open, data(1, '', END_STREAM), data(1, '', END_STREAM)],
-    verdict: { reset: STREAM_CLOSED },
-  },
-  {
-    section: '5.1 half-closed (remote)',
-    must: 'HEADERS are an error of STREAM_CLOSED, here of the connection (5.4.1)',
-    send: [headers(1, hold), trailer],
-    verdict: { goaway: STREAM_CLOSED },
-  },
+  streamError('5.1 half-closed (remote)', 'DATA', STREAM_CLOSED, headers(1, hold), data(1, 'x')),
+  streamError(
+    '5.1 half-closed (remote)',
+    'DATA without content, that ends the stream once more',
+    STREAM_CLOSED,
+    open,
+    data(1, '', END_STREAM),
+    data(1, '', END_STREAM),
+  ),
+  connectionError('5.1 half-closed (remote)', 'HEADERS', STREAM_CLOSED, headers(1, hold), trailer),
   {
     section: '5.1 half-closed (remote)',
     must: 'WINDOW_UPDATE, PRIORITY and RST_STREAM are no error',
@@ -87,56 +79,21 @@ const cases: Case[] = [
     send: [...closed, windowUpdate(1, 9), raw(PRIORITY, 0, 1, u32(0), 1), reset(1)],
     verdict: 'passes',
   },
-  {
-    section: '6.1 closed',
-    must: 'DATA is a stream error of STREAM_CLOSED',
-    send: [...closed, data(1, 'x')],
-    verdict: { reset: STREAM_CLOSED },
-  },
-  {
-    section: '6.1 closed by the client’s RST_STREAM',
-    must: 'DATA is a stream error of STREAM_CLOSED',
-    send: [...cancelled, data(1, 'x')],
-    verdict: { reset: STREAM_CLOSED },
-  },
-  {
-    section: '5.1.1 closed',
-    must: 'HEADERS begin no stream again: a connection error of PROTOCOL_ERROR',
-    send: [...closed, headers(1, get)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '5.1.1 closed by the client’s RST_STREAM',
-    must: 'HEADERS are a connection error of PROTOCOL_ERROR',
-    send: [...cancelled, headers(1, get)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
+  streamError('6.1 closed', 'DATA', STREAM_CLOSED, ...closed, data(1, 'x')),
+  streamError('6.1 closed by the client’s RST_STREAM', 'DATA', STREAM_CLOSED, ...cancelled, data(1, 'x')),
+  connectionError('5.1.1 closed', 'HEADERS, which begin no stream again', PROTOCOL_ERROR, ...closed, headers(1, get)),
+  connectionError('5.1.1 closed by the client’s RST_STREAM', 'HEADERS', PROTOCOL_ERROR, ...cancelled, headers(1, get)),
   {
     section: '5.1 closed by the server’s RST_STREAM',
     must: 'what was on its way is read and forgotten',
     send: [
       ...broken,
-      data(1, 'x'),
-      data(1, 'y'),
-      windowUpdate(1, 5),
-      raw(PRIORITY, 0, 1, u32(0), 1),
-      trailer,
-      reset(1),
+      ...[data(1, 'x'), data(1, 'y'), windowUpdate(1, 5), raw(PRIORITY, 0, 1, u32(0), 1), trailer, reset(1)],
     ],
     verdict: { reset: PROTOCOL_ERROR },
   },
-  {
-    section: '5.1.1',
-    must: 'a client’s streams have odd numbers: PROTOCOL_ERROR',
-    send: [headers(2, get)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
-  {
-    section: '5.1.1',
-    must: 'numbers grow: a lower one is a connection error of PROTOCOL_ERROR',
-    send: [headers(5, get), headers(3, get)],
-    verdict: { goaway: PROTOCOL_ERROR },
-  },
+  connectionError('5.1.1', 'a client’s streams have odd numbers', PROTOCOL_ERROR, headers(2, get)),
+  connectionError('5.1.1', 'numbers grow: a lower one', PROTOCOL_ERROR, headers(5, get), headers(3, get)),
   {
     section: '5.1.1',
     must: 'numbers may be left out',
@@ -219,7 +176,7 @@ test('6.7: PING is answered with its own bytes, and an answer is not', async () 
 
 test('6.8: the client’s GOAWAY is answered; its streams finish, and what it begins behind that is not looked at', async () => {
   const peer = await dial();
-  peer.send(headers(1, post, END_HEADERS), goaway(0));
+  peer.send(open, goaway(0));
   await until(() => peer.goaway !== undefined, 'GOAWAY');
   peer.send(headers(3, get), headers(5, post, END_HEADERS), data(5, 'x'), data(1, '', END_STREAM));
   await peer.answers(1, 200);
