@@ -10,13 +10,16 @@ import type { Http2Stream } from '../http2/stream.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
 import { writeTogether } from '../net/write-together.ts';
 import type { HboneClient } from './hbone-client.ts';
+import { poolKey } from './pool-key.ts';
 
 const idlePerEndpoint = 256;
 const idleInAll = 4096;
 /** Shorter than servers keep idle connections, so that we seldom race their close. */
 const idleMs = 4_000;
+
 interface Pool {
-  idle: PooledCarrier[];
+  readonly key: string;
+  readonly idle: PooledCarrier[];
 }
 
 class PooledCarrier implements Carrier {
@@ -146,7 +149,7 @@ export class PoolingConnector implements Connector {
   };
 
   connect(endpoint: Endpoint, fresh: boolean, callback: CarrierCallback): void {
-    const key = endpoint.identity ? `${endpoint.address} ${endpoint.identity}` : endpoint.address;
+    const key = poolKey(endpoint);
     let pool = this.#pools.get(key);
     if (!fresh) {
       // The latest used first: the others grow old and go.
@@ -162,7 +165,7 @@ export class PoolingConnector implements Connector {
       }
     }
     if (!pool) {
-      pool = { idle: [] };
+      pool = { key, idle: [] };
       this.#pools.set(key, pool);
     }
     if (endpoint.identity && this.#options.hbone) this.#tunnel(endpoint, pool, callback);
@@ -182,10 +185,7 @@ export class PoolingConnector implements Connector {
     pool.idle.push(carrier);
     this.#idle++;
     // A sweep may have dropped the pool while this carrier was out.
-    const key = carrier.endpoint.identity
-      ? `${carrier.endpoint.address} ${carrier.endpoint.identity}`
-      : carrier.endpoint.address;
-    if (this.#pools.get(key) !== pool) this.#pools.set(key, pool);
+    if (this.#pools.get(pool.key) !== pool) this.#pools.set(pool.key, pool);
   }
 
   drop(carrier: PooledCarrier, pool: Pool): void {

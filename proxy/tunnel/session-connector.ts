@@ -2,6 +2,7 @@
 import type { Endpoint } from '../../protocol/discovery.ts';
 import { SessionPool, type SessionUser } from '../http2/session-pool.ts';
 import { type ConnectorOptions, dialTcp } from './connector.ts';
+import { poolKey } from './pool-key.ts';
 
 const sweepMs = 1_000;
 
@@ -26,7 +27,7 @@ export class SessionConnector {
   }
 
   acquire(endpoint: Endpoint, user: SessionUser): void {
-    const key = endpoint.identity ? `${endpoint.address} ${endpoint.identity}` : endpoint.address;
+    const key = poolKey(endpoint);
     let pool = this.#pools.get(key);
     if (!pool) {
       pool = this.#makePool(endpoint);
