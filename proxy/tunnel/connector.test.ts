@@ -185,3 +185,14 @@ test('a stream the peer refuses may be tried elsewhere', async () => {
   await closed;
   expect(heard).toEqual([expect.objectContaining({ code: 'connect-failed', retry: 'yes' })]);
 });
+
+test('a sweep while connections are out leaves one pool for all of them', async () => {
+  const { endpoint } = await startTcp();
+  const { timers, open } = makeConnector();
+  const first = await open(endpoint);
+  timers.tick(performance.now() + 2_000);
+  const second = await open(endpoint);
+  second.release();
+  first.release();
+  expect(new Set([await open(endpoint), await open(endpoint)])).toEqual(new Set([first, second]));
+});

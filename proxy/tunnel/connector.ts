@@ -17,11 +17,6 @@ const idleInAll = 4096;
 /** Shorter than servers keep idle connections, so that we seldom race their close. */
 const idleMs = 4_000;
 
-interface Pool {
-  readonly key: string;
-  readonly idle: PooledCarrier[];
-}
-
 class PooledCarrier implements Carrier {
   readonly endpoint: Endpoint;
   readonly secure: boolean;
@@ -30,7 +25,6 @@ class PooledCarrier implements Carrier {
   idleSince = 0;
   readonly #duplex: Duplex;
   readonly #owner: PoolingConnector;
-  readonly #pool: Pool;
   /** Of the certificate it travels under; 0 for plain TCP. */
   readonly generation: number;
   readonly #onData = (chunk: Buffer): void => {
@@ -45,13 +39,12 @@ class PooledCarrier implements Carrier {
   readonly #onError = (error: Error): void => this.#gone(error);
   readonly #onClose = (): void => this.#gone(undefined);
 
-  constructor(duplex: Duplex, endpoint: Endpoint, generation: number, owner: PoolingConnector, pool: Pool) {
+  constructor(duplex: Duplex, endpoint: Endpoint, generation: number, owner: PoolingConnector) {
     this.#duplex = duplex;
     this.endpoint = endpoint;
     this.secure = generation > 0;
     this.generation = generation;
     this.#owner = owner;
-    this.#pool = pool;
     duplex
       .on('data', this.#onData)
       .on('end', this.#onEnd)
@@ -74,12 +67,12 @@ class PooledCarrier implements Carrier {
     this.handler = undefined;
     this.reused = true;
     if (this.#duplex.isPaused()) this.#duplex.resume();
-    this.#owner.keep(this, this.#pool);
+    this.#owner.keep(this);
   }
 
   destroy(error?: Error): void {
     this.handler = undefined;
-    this.#owner.drop(this, this.#pool);
+    this.#owner.drop(this);
     this.#duplex.destroy(error);
   }
 
@@ -100,7 +93,7 @@ class PooledCarrier implements Carrier {
   #gone(error: Error | undefined): void {
     const { handler } = this;
     this.handler = undefined;
-    this.#owner.drop(this, this.#pool);
+    this.#owner.drop(this);
     if (error) this.#duplex.destroy();
     handler?.onCarrierClose(this.secure ? told((this.#duplex as Http2Stream).resetCode, this.endpoint, error) : error);
   }
@@ -125,7 +118,8 @@ export interface ConnectorOptions {
 
 export class PoolingConnector implements Connector {
   readonly #options: ConnectorOptions;
-  readonly #pools = new Map<string, Pool>();
+  /** Idle ones by their endpoint's key, the latest used last. */
+  readonly #pools = new Map<string, PooledCarrier[]>();
   #idle = 0;
   #closed = false;
 
@@ -135,63 +129,58 @@ export class PoolingConnector implements Connector {
     options.timers.add(this.#sweep);
   }
 
-  /** Ends carriers that have been idle too long; the oldest stand first in each pool. */
+  /** Ends carriers that have been idle too long. */
   readonly #sweep = {
     deadline: 0,
     expire: (): void => {
       const { now } = this.#options.timers;
       for (const [key, pool] of this.#pools) {
-        while (pool.idle[0] && now - pool.idle[0].idleSince > idleMs) pool.idle[0].destroy();
-        if (pool.idle.length === 0) this.#pools.delete(key);
+        while (pool[0] && now - pool[0].idleSince > idleMs) pool[0].destroy();
+        if (pool.length === 0) this.#pools.delete(key);
       }
       this.#sweep.deadline = now + 1000;
     },
   };
 
   connect(endpoint: Endpoint, fresh: boolean, callback: CarrierCallback): void {
-    const key = poolKey(endpoint);
-    let pool = this.#pools.get(key);
-    if (!fresh) {
-      // The latest used first: the others grow old and go.
-      for (let carrier = pool?.idle.at(-1); carrier; carrier = pool?.idle.at(-1)) {
-        if (this.#outdated(carrier)) {
-          carrier.destroy();
-          continue;
-        }
-        pool!.idle.pop();
-        this.#idle--;
-        callback(undefined, carrier);
-        return;
+    const pool = fresh ? undefined : this.#pools.get(poolKey(endpoint));
+    // The latest used first: the others grow old and go.
+    for (let carrier = pool?.at(-1); carrier; carrier = pool?.at(-1)) {
+      if (this.#outdated(carrier)) {
+        carrier.destroy();
+        continue;
       }
+      pool!.pop();
+      this.#idle--;
+      callback(undefined, carrier);
+      return;
     }
-    if (!pool) {
-      pool = { key, idle: [] };
-      this.#pools.set(key, pool);
-    }
-    if (endpoint.identity && this.#options.hbone) this.#tunnel(endpoint, pool, callback);
-    else this.#plain(endpoint, pool, callback);
+    if (endpoint.identity && this.#options.hbone) this.#tunnel(endpoint, callback);
+    else this.#plain(endpoint, callback);
   }
 
   close(): void {
     this.#closed = true;
     this.#options.timers.remove(this.#sweep);
-    for (const pool of this.#pools.values()) while (pool.idle.length > 0) pool.idle.at(-1)!.destroy();
+    for (const pool of this.#pools.values()) while (pool.length > 0) pool.at(-1)!.destroy();
   }
 
-  keep(carrier: PooledCarrier, pool: Pool): void {
-    const full = pool.idle.length >= idlePerEndpoint || this.#idle >= idleInAll;
+  keep(carrier: PooledCarrier): void {
+    const key = poolKey(carrier.endpoint);
+    const pool = this.#pools.get(key) ?? [];
+    const full = pool.length >= idlePerEndpoint || this.#idle >= idleInAll;
     if (this.#closed || full || this.#outdated(carrier)) return carrier.destroy();
     carrier.idleSince = this.#options.timers.now;
-    pool.idle.push(carrier);
+    pool.push(carrier);
     this.#idle++;
-    // A sweep may have dropped the pool while this carrier was out.
-    if (this.#pools.get(pool.key) !== pool) this.#pools.set(pool.key, pool);
+    if (pool.length === 1) this.#pools.set(key, pool);
   }
 
-  drop(carrier: PooledCarrier, pool: Pool): void {
-    const at = pool.idle.lastIndexOf(carrier);
+  drop(carrier: PooledCarrier): void {
+    const pool = this.#pools.get(poolKey(carrier.endpoint));
+    const at = pool?.lastIndexOf(carrier) ?? -1;
     if (at < 0) return;
-    pool.idle.splice(at, 1);
+    pool!.splice(at, 1);
     this.#idle--;
   }
 
@@ -200,19 +189,19 @@ export class PoolingConnector implements Connector {
     return carrier.secure && carrier.generation !== this.#options.hbone?.generation;
   }
 
-  #tunnel(endpoint: Endpoint, pool: Pool, callback: CarrierCallback): void {
+  #tunnel(endpoint: Endpoint, callback: CarrierCallback): void {
     const hbone = this.#options.hbone!;
     const { generation } = hbone;
     hbone.open(endpoint, (error, stream) => {
       if (!stream) return callback(error, undefined);
-      callback(undefined, new PooledCarrier(stream, endpoint, generation, this, pool));
+      callback(undefined, new PooledCarrier(stream, endpoint, generation, this));
     });
   }
 
-  #plain(endpoint: Endpoint, pool: Pool, callback: CarrierCallback): void {
+  #plain(endpoint: Endpoint, callback: CarrierCallback): void {
     dialTcp(endpoint.address, this.#options.connectTimeoutMs, (error, socket) => {
       if (!socket) return callback(error, undefined);
-      callback(undefined, new PooledCarrier(socket, endpoint, 0, this, pool));
+      callback(undefined, new PooledCarrier(socket, endpoint, 0, this));
     });
   }
 }
