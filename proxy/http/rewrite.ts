@@ -18,18 +18,22 @@ export function without(
   headEnd: number,
 ): Buffer {
   if (dropped.length === 0 && !line) return end === buffer.length ? buffer : buffer.subarray(0, end);
-  const parts: Buffer[] = [];
+  let size = end + (line?.length ?? 0);
+  for (let i = 0; i < dropped.length; i += 2) size -= dropped[i + 1]! - dropped[i]!;
+  const rewritten = Buffer.allocUnsafe(size);
+  let used = 0;
   let from = 0;
   for (let i = 0; i < dropped.length; i += 2) {
-    if (dropped[i]! > from) parts.push(buffer.subarray(from, dropped[i]!));
+    used += buffer.copy(rewritten, used, from, dropped[i]!);
     from = dropped[i + 1]!;
   }
   if (line) {
-    parts.push(buffer.subarray(from, headEnd - 2), line);
+    used += buffer.copy(rewritten, used, from, headEnd - 2);
+    used += line.copy(rewritten, used);
     from = headEnd - 2;
   }
-  parts.push(buffer.subarray(from, end));
-  return Buffer.concat(parts);
+  buffer.copy(rewritten, used, from, end);
+  return rewritten;
 }
 
 /** The same with an edit of the head, which ends at `headEnd`; `line` comes behind what the edit puts in. */
