@@ -3,6 +3,7 @@
  * digest of the headers named X-…, so that readers in different languages can be compared.
  */
 import { createHash } from 'node:crypto';
+import { unchunk } from './unchunk.ts';
 
 /** Of the parts that `report` is made of; texts are latin1. */
 export interface Understood {
@@ -51,31 +52,15 @@ export function readForwarded(bytes: Buffer): string {
   const of = (name: string) => fields.find(([one]) => one === name)?.[1];
   const rest = text.slice(headEnd + 4);
   const chunked = of('transfer-encoding') !== undefined;
-  const body = chunked ? unchunk(rest) : rest;
+  const chunks = chunked ? unchunk(rest) : { body: rest, rest: '' };
+  if (chunks?.rest !== '') throw new Error('not one chunked body');
   if (!chunked && Number(of('content-length') ?? 0) !== rest.length) throw new Error('not as many bytes as announced');
   const extra = fields.filter(([name]) => name.startsWith('x-')).map(([name, value]) => `${name}:${value}`);
   return report({
     method: method!,
     target: target!,
     host: of('host') ?? '',
-    body: Buffer.from(body, 'latin1'),
+    body: Buffer.from(chunks.body, 'latin1'),
     extra: extra.sort(),
   });
-}
-
-function unchunk(text: string): string {
-  let body = '';
-  let rest = text;
-  for (;;) {
-    const size = /^([0-9a-f]+)[^\r\n]*\r\n/i.exec(rest);
-    if (!size) throw new Error('no chunk size');
-    const length = Number.parseInt(size[1]!, 16);
-    rest = rest.slice(size[0].length);
-    if (length === 0) break;
-    if (rest.slice(length, length + 2) !== '\r\n') throw new Error('no end of a chunk');
-    body += rest.slice(0, length);
-    rest = rest.slice(length + 2);
-  }
-  if (!/^([^\r\n:]+:[^\r\n]*\r\n)*\r\n$/.test(rest)) throw new Error('no end of the trailers');
-  return body;
 }

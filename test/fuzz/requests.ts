@@ -114,12 +114,12 @@ interface Counted {
 
 function count({ inbound }: Passage): Counted[] {
   return inbound.map((passed) => {
-    const incomplete = passed.error === 'client-gone' || passed.error === 'bad-chunk';
+    const aborted = ['client-gone', 'bad-chunk', 'bad-trailer'].includes(passed.error ?? '');
     try {
       return { reading: readForwarded(Buffer.concat(passed.bytes)), whole: true, status: passed.status };
     } catch (error) {
       return {
-        reading: `${(error as Error).message}${incomplete ? '' : ', and not aborted'}`,
+        reading: `${(error as Error).message}${aborted ? '' : ', and not aborted'}`,
         whole: false,
         status: passed.status,
       };
