@@ -10,13 +10,13 @@ import { execa } from 'execa';
 import type { LocalMesh } from '../../test/support/local-mesh.ts';
 import { type PodObject, workload } from '../../test/support/mesh.ts';
 import { capacity, limited, type Offered, offer } from '../../test/support/overload.ts';
+import { envoyBinary, envoyCommand } from '../envoy.ts';
 import { markdown } from '../markdown.ts';
 import { Ended, onOwnMesh } from '../own-mesh.ts';
-import { envoyBinary } from '../peers/envoy.ts';
 import { podOf } from '../pod.ts';
 import { circumstances, writeSection } from '../section.ts';
 import { median } from '../statistics.ts';
-import { envoyConfig, envoyPort } from './envoy.ts';
+import { adaptiveConfig, envoyPort } from './envoy.ts';
 
 const { values } = parseArgs({
   options: {
@@ -78,17 +78,15 @@ async function deploy(mesh: LocalMesh): Promise<Way[]> {
     { name: 'mesh, load shedding', client, url: 'http://guarded:8000/' },
     { name: 'mesh, without', client, url: 'http://open:8000/' },
   ];
-  const envoy = envoyBinary();
-  if (!envoy) {
+  if (!envoyBinary()) {
     say('Envoy is not here and is left out; to have it: ENVOY=/path/to/envoy');
     return ways;
   }
   const folder = path.join(mesh.home, 'bench-overload');
   await mkdir(folder, { mode: 0o755 });
-  await writeFile(path.join(folder, 'envoy.json'), envoyConfig());
+  await writeFile(path.join(folder, 'envoy.json'), adaptiveConfig());
   await execa('chmod', ['-R', 'a+rX', mesh.home]);
-  const run = [envoy, '-c', '/bench/envoy.json', '--concurrency', '1', '--disable-hot-restart', '-l', 'error'];
-  await mesh.apply(podOf('envoy', folder, { main: app, proxy: run }), false);
+  await mesh.apply(podOf('envoy', folder, { main: app, proxy: envoyCommand('envoy.json') }), false);
   await mesh.apply(workload('plain', ['sleep', 'infinity']), false);
   const [server] = (await mesh.ready('envoy')) as [PodObject];
   const [plain] = (await mesh.ready('plain')) as [PodObject];
