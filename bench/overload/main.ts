@@ -66,10 +66,7 @@ async function measure(mesh: LocalMesh): Promise<Map<Way, Offered[]>> {
 /** The application three times, and clients with a proxy and without. */
 async function deploy(mesh: LocalMesh): Promise<Way[]> {
   const app = limited('http1');
-  const guarded = workload('guarded', app, { port: 8000 }).replace(
-    '"annotations":{',
-    '"annotations":{"config.mesh.dev/load-shedding":"enabled",',
-  );
+  const guarded = workload('guarded', app, { port: 8000, settings: { 'load-shedding': 'enabled' } });
   const meshed = [workload('client', ['sleep', 'infinity']), guarded, workload('open', app, { port: 8000 })];
   await mesh.apply(meshed.join('\n---\n'), true);
   const [client] = (await mesh.ready('client')) as [PodObject];

@@ -25,11 +25,8 @@ describe.skipIf(unable)('operations', () => {
 
   beforeAll(async () => {
     mesh = await installMesh('operations');
-    const logged = JSON.stringify({
-      ...JSON.parse(workload('web', echo, { port: 8000 }).split('\n---\n')[0]!),
-    }).replace('"annotations":{', '"annotations":{"config.mesh.dev/access-log":"json",');
-    const service = workload('web', echo, { port: 8000 }).split('\n---\n')[1]!;
-    await mesh.apply([logged, service, workload('client', ['sleep', 'infinity'])].join('\n---\n'), true);
+    const logged = workload('web', echo, { port: 8000, settings: { 'access-log': 'json' } });
+    await mesh.apply([logged, workload('client', ['sleep', 'infinity'])].join('\n---\n'), true);
     await mesh.apply(workload('collector', collector, { port: 4318 }), false);
     for (const app of ['web', 'client', 'collector']) [pods[app]] = (await mesh.ready(app)) as [PodObject];
   });

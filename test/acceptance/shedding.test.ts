@@ -1,7 +1,6 @@
 /** Overload and cold starts on a real mesh: who is answered, who is told to come again, and what the application sees. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { resources } from '../../kube/resources.ts';
-import type { Json } from '../../kube/types.ts';
 import { unable } from '../support/ground.ts';
 import { installMesh } from '../support/installed-mesh.ts';
 import { nodeCommand, type PodObject, type TestMesh, until, workload } from '../support/mesh.ts';
@@ -41,13 +40,6 @@ const timer = setInterval(() => get(url, { agent }, (response) => {
 
 const probe = { httpGet: { path: '/healthz', port: 8000 }, periodSeconds: 1 };
 
-function withSettings(manifest: string, change: (template: Json) => void): string {
-  const [deployment, ...others] = manifest.split('\n---\n');
-  const object = JSON.parse(deployment!);
-  change(object.spec.template);
-  return [JSON.stringify(object), ...others].join('\n---\n');
-}
-
 describe.skipIf(unable)('overload', () => {
   let mesh: TestMesh;
   let client: PodObject;
@@ -56,12 +48,8 @@ describe.skipIf(unable)('overload', () => {
   beforeAll(async () => {
     mesh = await installMesh('shedding');
     const guarded = (protocol: Protocol) =>
-      withSettings(workload(`guarded-${protocol}`, limited(protocol), { port: 8000 }), (template) => {
-        template.metadata.annotations['config.mesh.dev/load-shedding'] = 'enabled';
-      });
-    const probed = withSettings(workload('probed', named, { port: 8000 }), (template) => {
-      template.spec.containers[0].readinessProbe = probe;
-    });
+      workload(`guarded-${protocol}`, limited(protocol), { port: 8000, settings: { 'load-shedding': 'enabled' } });
+    const probed = workload('probed', named, { port: 8000, readinessProbe: probe });
     const meshed = [
       workload('client', ['sleep', 'infinity']),
       ...[guarded('http1'), guarded('http2')],

@@ -1,6 +1,5 @@
 /** What programs see of each other through the mesh: everything they saw without it. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { KubeObject } from '../../kube/types.ts';
 import { Peer } from '../../proxy/test-peer.ts';
 import { unable } from '../support/ground.ts';
 import { installMesh } from '../support/installed-mesh.ts';
@@ -30,12 +29,6 @@ const notQuiteHttp = 'GET  / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n';
 const service = (name: string, app: string, spec: object): string =>
   JSON.stringify({ apiVersion: 'v1', kind: 'Service', metadata: { name }, spec: { selector: { app }, ...spec } });
 
-function annotated(manifest: string, annotations: Record<string, string>): string {
-  const object = JSON.parse(manifest) as KubeObject;
-  object.spec.template.metadata.annotations = annotations;
-  return JSON.stringify(object);
-}
-
 describe.skipIf(unable)('traffic', () => {
   let mesh: TestMesh;
   const pods: Record<string, PodObject> = {};
@@ -46,11 +39,8 @@ describe.skipIf(unable)('traffic', () => {
     const meshed = [
       workload('client', idle),
       workload('web', idle),
-      annotated(workload('tuned', idle), {
-        'config.mesh.dev/skip-inbound-ports': '9100-9110',
-        'config.mesh.dev/opaque-ports': '9200',
-      }),
-      annotated(workload('skipper', idle), { 'config.mesh.dev/skip-outbound-ports': '8000' }),
+      workload('tuned', idle, { settings: { 'skip-inbound-ports': '9100-9110', 'opaque-ports': '9200' } }),
+      workload('skipper', idle, { settings: { 'skip-outbound-ports': '8000' } }),
       workload('udp', nodeCommand(udpEcho)),
       service('web', 'web', {
         ports: [

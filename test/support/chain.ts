@@ -66,19 +66,10 @@ await Promise.all(Array.from({ length: Number(atOnce) }, async () => {
 console.log(good);
 process.exit(0);`);
 
-function annotated(manifest: string, annotations: Record<string, string>): string {
-  const [deployment, service] = manifest.split('\n---\n').map((text) => JSON.parse(text)) as [
-    object,
-    { metadata: object },
-  ];
-  Object.assign(service.metadata, { annotations });
-  return [deployment, service].map((one) => JSON.stringify(one)).join('\n---\n');
-}
-
 const policy = (layerOf: number): Record<string, string> => ({
-  'config.mesh.dev/retry': '5xx',
-  'config.mesh.dev/retry-limit': String(tries - 1),
-  'config.mesh.dev/timeout-response': `${patienceMs[layerOf]}ms`,
+  retry: '5xx',
+  'retry-limit': String(tries - 1),
+  'timeout-response': `${patienceMs[layerOf]}ms`,
 });
 
 /** The client, and either chain: `mesh-first`, `mesh-second` and `mesh-last`; `programs-first` and so on. */
@@ -96,12 +87,12 @@ export class Chain {
     const manifests = [workload('storm-client', ['sleep', 'infinity'])];
     for (const who of of) {
       const [own, wait] = who === 'mesh' ? [1, [0, 0, 0]] : [tries, patienceMs];
-      const layers = [
-        workload(`${who}-first`, layer(`${who}-second`, own, wait[1]!), { port: 8000 }),
-        workload(`${who}-second`, layer(`${who}-last`, own, wait[2]!), { port: 8000 }),
-        workload(`${who}-last`, last, { port: 8000 }),
-      ];
-      manifests.push(...layers.map((one, i) => (who === 'mesh' ? annotated(one, policy(i)) : one)));
+      const options = (of: number) => ({ port: 8000, ...(who === 'mesh' ? { policy: policy(of) } : {}) });
+      manifests.push(
+        workload(`${who}-first`, layer(`${who}-second`, own, wait[1]!), options(0)),
+        workload(`${who}-second`, layer(`${who}-last`, own, wait[2]!), options(1)),
+        workload(`${who}-last`, last, options(2)),
+      );
     }
     await mesh.apply(manifests.join('\n---\n'), true);
     const [client] = (await mesh.ready('storm-client')) as [PodObject];

@@ -4,6 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { KubeClient } from '../../kube/client.ts';
 import { resources } from '../../kube/resources.ts';
 import type { Json, KubeObject } from '../../kube/types.ts';
+import { configPrefix } from '../../protocol/names.ts';
 import { node, programsImage } from './ground.ts';
 
 export interface PodObject extends KubeObject {
@@ -152,17 +153,25 @@ export interface Gauge {
 /** So that programs and proxies of a cluster get a share of a busy machine. */
 const cpu = '50m';
 
+export interface WorkloadOptions {
+  port?: number;
+  replicas?: number;
+  /** Besides the container. */
+  pod?: Json;
+  /** In place of one that connects to the port. */
+  readinessProbe?: Json;
+  /** Settings of the mesh on its pods and on its Service, without their prefix. */
+  settings?: Record<string, string>;
+  policy?: Record<string, string>;
+}
+
 /** A Deployment of one container `main` and, with a port, its Service. */
-export function workload(
-  name: string,
-  command: string[],
-  options: { port?: number; replicas?: number; pod?: Json } = {},
-): string {
+export function workload(name: string, command: string[], options: WorkloadOptions = {}): string {
   const labels = { app: name };
-  const annotations = { 'config.mesh.dev/proxy-cpu-request': cpu };
-  const { port, replicas = 1, pod } = options;
+  const { port, replicas = 1, pod, settings, policy } = options;
+  const annotations = prefixed({ 'proxy-cpu-request': cpu, ...settings });
   const ports = port ? [{ containerPort: port }] : [];
-  const readinessProbe = port ? { tcpSocket: { port }, periodSeconds: 1 } : undefined;
+  const readinessProbe = options.readinessProbe ?? (port ? { tcpSocket: { port }, periodSeconds: 1 } : undefined);
   const container = {
     name: 'main',
     image: programsImage,
@@ -185,10 +194,14 @@ export function workload(
     documents.push({
       apiVersion: 'v1',
       kind: 'Service',
-      metadata: { name },
+      metadata: { name, annotations: policy && prefixed(policy) },
       spec: { selector: labels, ports: [{ name: 'main', port }] },
     });
   return documents.map((one) => JSON.stringify(one)).join('\n---\n');
+}
+
+function prefixed(settings: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(settings).map(([name, value]) => [configPrefix + name, value]));
 }
 
 /** A command that runs a script of Node in a pod. */
