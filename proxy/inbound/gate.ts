@@ -4,6 +4,7 @@
  */
 import { ProxyError } from '../error.ts';
 import type { Exchange } from '../http/exchange.ts';
+import type { Timed, TimerWheel } from '../net/timer-wheel.ts';
 import type { Shedder, Waiter } from '../shedding/shedder.ts';
 
 /**
@@ -15,17 +16,21 @@ export const maxInFlight = 50_000;
 /** Stands in `Exchange.state` of a probe: let in always, and not counted. */
 export const probe = Symbol('probe');
 
-export class Gate {
+export class Gate implements Timed {
+  /** Of the requests that wait: looked at with each fine tick while there are any. */
+  deadline = 0;
   readonly port: number;
   readonly shedder: Shedder | undefined;
   /** Requests turned away by the bound. */
   refused = 0;
+  readonly #timers: Pick<TimerWheel, 'addFine' | 'removeFine'>;
   #inFlight = 0;
 
   /** `shedder`: where load shedding is asked for. */
-  constructor(port: number, shedder: Shedder | undefined) {
+  constructor(port: number, shedder: Shedder | undefined, timers: Pick<TimerWheel, 'addFine' | 'removeFine'>) {
     this.port = port;
     this.shedder = shedder;
+    this.#timers = timers;
   }
 
   get inFlight(): number {
@@ -60,6 +65,15 @@ export class Gate {
     };
     exchange.state = waiter;
     shedder.wait(waiter);
+    this.deadline = 1;
+    this.#timers.addFine(this);
+  }
+
+  /** An application that answers nothing calls nobody's turn. */
+  expire(): void {
+    this.shedder?.expire();
+    if (this.shedder?.waiting) this.deadline = 1;
+    else this.#timers.removeFine(this);
   }
 
   /** To be called when a try is over; see HttpObserver. */

@@ -7,7 +7,6 @@ import { Gate } from './gate.ts';
 const maxGates = 64;
 
 export class Gates {
-  deadline: number;
   readonly #gates = new Map<number, Gate>();
   readonly #timers: TimerWheel;
   readonly #shedding: boolean;
@@ -15,8 +14,6 @@ export class Gates {
   constructor(timers: TimerWheel, shedding: boolean) {
     this.#timers = timers;
     this.#shedding = shedding;
-    this.deadline = timers.now + 1;
-    if (shedding) timers.add(this);
   }
 
   /** May be gone through again and again. */
@@ -29,14 +26,8 @@ export class Gates {
     const known = this.#gates.get(port);
     if (known) return known;
     if (this.#gates.size >= maxGates) return [...this.#gates.values()].at(-1)!;
-    const gate = new Gate(port, this.#shedding ? new Shedder(() => performance.now()) : undefined);
+    const gate = new Gate(port, this.#shedding ? new Shedder(() => performance.now()) : undefined, this.#timers);
     this.#gates.set(port, gate);
     return gate;
-  }
-
-  expire(): void {
-    const now = performance.now();
-    for (const { shedder } of this.#gates.values()) shedder?.expire(now);
-    this.deadline = this.#timers.now + 1; // with each tick
   }
 }

@@ -2,28 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { InFlight } from './in-flight.ts';
 import { Shedder, type Waiter } from './shedder.ts';
-
-/** A shedder that is at its limit: everybody has waited long for many windows, and ever more come. */
-function overloaded() {
-  const clock = { now: 1 };
-  const shedder = new Shedder(() => clock.now);
-  const held: number[] = [];
-  for (let i = 0; i < 30; i++) {
-    held.push(shedder.enter());
-    clock.now += 5;
-    shedder.answered(held.shift()!);
-  }
-  while (shedder.limit === Number.POSITIVE_INFINITY) {
-    held.push(shedder.enter(), shedder.enter());
-    clock.now += 5;
-    if (held.length > 40) shedder.answered(held.shift()!);
-    expect(clock.now).toBeLessThan(10_000);
-  }
-  while (held.length > shedder.limit) shedder.leave(held.shift()!);
-  while (held.length < shedder.limit) held.push(shedder.enter());
-  expect(shedder.enter()).toBe(0);
-  return { clock, shedder, held };
-}
+import { overloaded } from './test-application.ts';
 
 function waiter(): Waiter & { told: number | undefined } {
   return {

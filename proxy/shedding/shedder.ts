@@ -106,8 +106,8 @@ export class Shedder {
     this.#serve(now);
   }
 
-  /** Turns away those who have waited too long; to be called now and then while nothing else happens. */
-  expire(now: number): void {
+  /** Turns away those who have waited too long; to be called now and then while there are any and nothing else happens. */
+  expire(now = this.#now()): void {
     while (this.#waiting[0] && now - this.#waiting[0].waitsSince > maxWaitMs) this.#turnAway(this.#waiting.shift()!);
   }
 

@@ -1,4 +1,5 @@
 /** Simulated applications and their clients, in simulated time: what the limiter is judged by. */
+import { expect } from 'vitest';
 import { Shedder, type Waiter } from './shedder.ts';
 
 export type Rng = () => number;
@@ -143,7 +144,7 @@ export class Service {
     this.shedder = new Shedder(() => simulation.now);
     const sweep = (): void => {
       this.shedder.expire(simulation.now);
-      simulation.after(500, sweep);
+      simulation.after(20, sweep);
     };
     sweep();
   }
@@ -199,4 +200,26 @@ export const exponential = (random: Rng, mean: number) => (): number => -Math.lo
 export function percentile(latencies: readonly number[], share: number): number {
   const sorted = [...latencies].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+}
+
+/** A shedder that is at its limit: everybody has waited long for many windows, and ever more come. */
+export function overloaded() {
+  const clock = { now: 1 };
+  const shedder = new Shedder(() => clock.now);
+  const held: number[] = [];
+  for (let i = 0; i < 30; i++) {
+    held.push(shedder.enter());
+    clock.now += 5;
+    shedder.answered(held.shift()!);
+  }
+  while (shedder.limit === Number.POSITIVE_INFINITY) {
+    held.push(shedder.enter(), shedder.enter());
+    clock.now += 5;
+    if (held.length > 40) shedder.answered(held.shift()!);
+    expect(clock.now).toBeLessThan(10_000);
+  }
+  while (held.length > shedder.limit) shedder.leave(held.shift()!);
+  while (held.length < shedder.limit) held.push(shedder.enter());
+  expect(shedder.enter()).toBe(0);
+  return { clock, shedder, held };
 }

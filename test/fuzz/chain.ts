@@ -106,7 +106,7 @@ export class Chain {
   static async to(server: Address): Promise<Chain> {
     const chain = new Chain();
     const inbound = await chain.#listen((socket) => {
-      const application = new Application(server, new Gate(80, undefined), undefined, () => {});
+      const application = new Application(server, new Gate(80, undefined, chain.#timers), undefined, () => {});
       chain.#serve(socket, chain.#inbound, application, () => application.close());
     });
     const endpoint = { address: `127.0.0.1:${inbound}` as Address };
