@@ -164,8 +164,12 @@ export function isIdempotent(method: string): boolean {
   return idempotent.has(method);
 }
 
+/** Of one request, its retries by policy included; a policy alone may go beyond. */
+const maxAttempts = 5;
+
 /** Whether a try that failed may be made again without being asked for. */
 export function mayRepeat(retry: Retry, { method, attempts }: Exchange): boolean {
+  if (attempts >= maxAttempts) return false;
   switch (retry) {
     case 'yes':
       return true;

@@ -1,8 +1,7 @@
 /** Lines put in and left out on the way, in either engine, and what the record tells of a head. */
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
-import type { Address } from '../../protocol/discovery.ts';
+import { type Address, parseAddress } from '../../protocol/discovery.ts';
 import type { CarrierCallback } from '../carrier.ts';
 import { ProxyError } from '../error.ts';
 import { SessionPool, type SessionUser } from '../http2/session-pool.ts';
@@ -14,22 +13,14 @@ import { type Exchange, editRequest, editResponse, type HttpObserver } from './e
 import { HeadEdit } from './head-edit.ts';
 import { Http1Connection } from './http1-connection.ts';
 import { Http2Connection } from './http2-connection.ts';
+import { listen as listenAt } from './test-bench.ts';
 
 const ends: (() => void)[] = [];
 afterEach(() => {
   for (const end of ends.splice(0)) end();
 });
 
-async function listen(server: Server): Promise<number> {
-  const sockets = new Set<Socket>();
-  server.on('connection', (socket: Socket) => sockets.add(socket));
-  ends.push(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  return (server.address() as AddressInfo).port;
-}
+const listen = async (server: Server): Promise<number> => parseAddress(await listenAt(server))!.port;
 
 /** Puts in the number of the try; leaves out x-secret; marks the response. Every first try fails. */
 const observer: HttpObserver = {

@@ -24,8 +24,6 @@ import { HeadParser } from './head-parser.ts';
 import { Replay } from './replay.ts';
 import { closeLine, edited, keepAliveLine, without } from './rewrite.ts';
 
-const maxAttempts = 5;
-
 /** The client's side, as its exchange sees it. */
 export interface Http1Client {
   /**
@@ -202,7 +200,7 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
     // A try that was answered is over already; what becomes of the rest of the response is told by requestEnd.
     if (!this.#responseStarted) this.#options.observer.attemptEnd(exchange, error);
     const safe = mayRepeat(error.retry, exchange);
-    if (safe && this.#replay.whole && !this.#responseStarted && exchange.attempts < maxAttempts) return this.#acquire();
+    if (safe && this.#replay.whole && !this.#responseStarted) return this.#acquire();
     if (this.#again(error)) return;
     this.fail(error);
     this.#client.onFailed(error, this.#responseStarted);

@@ -26,8 +26,6 @@ import { readGrpcStatus } from './grpc.ts';
 import { refuse } from './refuse.ts';
 import { Replay } from './replay.ts';
 
-const maxAttempts = 5;
-
 export class Http2Exchange implements MessageHandler, SessionUser, ClockUser {
   readonly record: Exchange;
   readonly #options: Http2Options;
@@ -143,7 +141,7 @@ export class Http2Exchange implements MessageHandler, SessionUser, ClockUser {
     if (!this.#answered) this.#options.observer.attemptEnd(record, error);
     const safe = mayRepeat(error.retry, record);
     const whole = this.#replay?.whole ?? true;
-    if (safe && whole && !this.#answered && record.attempts < maxAttempts) {
+    if (safe && whole && !this.#answered) {
       record.firstByteAt = 0;
       return this.#acquire();
     }
