@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { type Address, formatAddress } from '../protocol/discovery.ts';
 import { readTrafficPolicy } from '../protocol/traffic-policy.ts';
 import type { Exchange } from './http/exchange.ts';
+import { ExchangeClock } from './resilience/exchange-clock.ts';
 import { TargetPolicy } from './resilience/target-policy.ts';
 import { ask, dialHttp2, http2Server } from './test-http2.ts';
 import { ips, mesh, meshed, publish, startApps, startMesh, stopMesh, unmeshed } from './test-mesh.ts';
@@ -269,6 +270,17 @@ describe.each(kinds)('%s', (kind) => {
     });
     expect(await request(kind, service.address)).toMatchObject({ status: 200, body: 'fine' });
     await vi.waitFor(() => expect(service.cancelled).toBe(1), { timeout: 8_000 });
+  });
+
+  test('where nothing is asked for, no request has a clock; where a time is, it has one at either proxy', async () => {
+    const start = vi.spyOn(ExchangeClock.prototype, 'start');
+    cleanup.push(() => start.mockRestore());
+    const plain = await serve(kind, {}, () => ({ body: 'fine' }));
+    expect((await request(kind, plain.address)).body).toBe('fine');
+    expect(start).toHaveBeenCalledTimes(0);
+    const timed = await serve(kind, { 'timeout-request': '60s' }, () => ({ body: 'fine' }));
+    expect((await request(kind, timed.address)).body).toBe('fine');
+    expect(start).toHaveBeenCalledTimes(2);
   });
 
   test('the time for a request holds over all its tries, and is told to the server', async () => {
