@@ -35,6 +35,7 @@ export default defineConfig({
           include: [
             '{cli,cni,proxy,control,image,inject,protocol,kube,local,templates,examples,scripts,bench,load}/**/*.test.ts',
           ],
+          setupFiles: ['proxy/net/test-overwrite.ts'],
           testTimeout: 20_000,
           hookTimeout: 30_000,
         },

@@ -72,8 +72,9 @@ export class HeadParser {
     this.connectionUpgrade = false;
     this.upgrade = false;
     this.fromMesh = false;
-    this.dropped.length = 0;
-    this.#upgradeLines.length = 0;
+    // Setting an array's length to 0 is a call into V8.
+    while (this.dropped.length > 0) this.dropped.pop();
+    while (this.#upgradeLines.length > 0) this.#upgradeLines.pop();
     this.#named = undefined;
     this.#line = 0;
     this.#lineStart = 0;

@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { ProxyError } from '../error.ts';
+import { owned } from '../net/shared-reads.ts';
 import { abort } from '../net/splice.ts';
 import type { Timed } from '../net/timer-wheel.ts';
 import { writeTogether } from '../net/write-together.ts';
@@ -81,10 +82,11 @@ export class Http1Connection implements Http1Client, Timed {
   #onClientData(chunk: Buffer): void {
     if (this.#phase === 'over') return;
     if (this.#phase !== 'exchange') {
-      this.#pending = this.#requestHeads.join(this.#pending, chunk);
+      // The head is looked at until the response is complete.
+      this.#pending = this.#requestHeads.join(this.#pending, owned(chunk));
       this.#readRequests();
     } else if (this.#requestBody.done || this.#exchange.acquiring) {
-      this.#pending = this.#pending ? Buffer.concat([this.#pending, chunk]) : chunk;
+      this.#pending = this.#pending ? Buffer.concat([this.#pending, chunk]) : owned(chunk);
       this.#client.pause();
     } else this.#onBody(chunk);
   }
@@ -94,7 +96,7 @@ export class Http1Connection implements Http1Client, Timed {
     if (this.#requestBody.error) return this.#abort(badBody(this.#requestBody.error));
     const body = end === chunk.length ? chunk : chunk.subarray(0, end);
     if (end < chunk.length) {
-      this.#pending = chunk.subarray(end);
+      this.#pending = owned(chunk.subarray(end));
       this.#client.pause();
     }
     this.#exchange.send(body);

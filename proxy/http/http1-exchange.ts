@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { Carrier, CarrierHandler } from '../carrier.ts';
 import { ProxyError } from '../error.ts';
 import { passedOn } from '../net/reclaim.ts';
+import { owned } from '../net/shared-reads.ts';
 import { type ClockUser, ExchangeClock } from '../resilience/exchange-clock.ts';
 import { BodyFramer } from './body-framer.ts';
 import {
@@ -237,7 +238,7 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
     for (;;) {
       const end = head.parse(rest, 0);
       if (end === 0) {
-        this.#responseHead = rest;
+        this.#responseHead = owned(rest);
         return;
       }
       this.#responseHead = undefined;
@@ -295,6 +296,7 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
     if (start > 0) this.#toClient(this.#responseHeadAnd(buffer, end, line, start));
     else this.#toClient(end === buffer.length ? buffer : buffer.subarray(0, end));
     if (this.#responseBody.done) this.#complete(end < buffer.length);
+    else if (start > 0 && !this.#over) this.#responseFields.hold(owned(buffer.subarray(0, start)), start);
   }
 
   /** The head as it goes to the client, and what follows it up to `end`. */

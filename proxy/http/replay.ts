@@ -1,4 +1,5 @@
 /** What has been sent of a request, while it may have to be sent again. */
+import { owned } from '../net/shared-reads.ts';
 
 /** A body up to this size is kept until the response begins. */
 const limit = 64 << 10;
@@ -17,7 +18,7 @@ export class Replay {
   /** Bytes that wait for the first connection: kept whatever their size. The client is paused, so they are one chunk. */
   hold(bytes: Buffer): void {
     this.#bytes += bytes.length;
-    this.#chunks.push(bytes);
+    this.#chunks.push(owned(bytes));
   }
 
   /** Bytes that are on their way. */
@@ -35,7 +36,7 @@ export class Replay {
   }
 
   clear(): void {
-    this.#chunks.length = 0;
+    while (this.#chunks.length > 0) this.#chunks.pop();
   }
 
   /** Whether all that was sent is still here. */

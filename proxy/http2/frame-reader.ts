@@ -1,4 +1,5 @@
 /** Cuts a connection's bytes into frames (RFC 9113 section 4.1). DATA is passed on as it comes, all else whole. */
+import { owned } from '../net/shared-reads.ts';
 import type { Breach } from './breach.ts';
 import { errorCode, flag, frame, frameHeaderBytes, maxFrameBytes, preface } from './frames.ts';
 
@@ -79,7 +80,7 @@ export class FrameReader {
       this.#handler.onFrame(type, flags, stream, bytes.subarray(at + frameHeaderBytes, next));
       at = next;
     }
-    if (at < bytes.length && !this.#stopped) this.#rest = at === 0 ? bytes : bytes.subarray(at);
+    if (at < bytes.length && !this.#stopped) this.#rest = owned(at === 0 ? bytes : bytes.subarray(at));
   }
 
   /** How much of the bytes belongs to the preface. */

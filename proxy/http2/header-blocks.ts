@@ -1,4 +1,5 @@
 /** Puts header blocks together from HEADERS and CONTINUATION (RFC 9113 sections 6.2 and 6.10), and decodes them. */
+import { owned } from '../net/shared-reads.ts';
 import type { Breach } from './breach.ts';
 import { errorCode, flag, maxFrameBytes, priorityBytes } from './frames.ts';
 import { HeaderList } from './header-list.ts';
@@ -66,14 +67,14 @@ export class HeaderBlocks {
     if (flags & flag.endHeaders) return this.#read(part, stream, end);
     this.open = stream;
     this.#end = end;
-    this.#parts = [part];
+    this.#parts = [owned(part)];
     this.#bytes = part.length;
     return undefined;
   }
 
   /** A CONTINUATION frame of the open block. */
   go(flags: number, payload: Buffer): HeaderBlock | Breach | undefined {
-    this.#parts.push(payload);
+    this.#parts.push(owned(payload));
     this.#bytes += payload.length;
     // CVE-2024-27316: a block must end.
     if (this.#bytes > this.#maxListBytes + maxFrameBytes || this.#parts.length > maxContinuations) {

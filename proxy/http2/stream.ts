@@ -1,5 +1,6 @@
 /** One HTTP/2 stream as a connection of bytes: DATA frames both ways, with flow control. */
 import { Duplex } from 'node:stream';
+import { owned } from '../net/shared-reads.ts';
 import { errorCode } from './frames.ts';
 import type { HeaderList } from './header-list.ts';
 import { encodeHeaders } from './hpack-encoder.ts';
@@ -75,7 +76,7 @@ export class Http2Stream extends Duplex implements SessionStream {
     if (content.length > 0) {
       this.#held += content.length;
       if (this.readableFlowing === true && this.readableLength === 0) this.emit('data', content);
-      else this.push(content);
+      else this.push(owned(content));
       this.#settle();
     }
     if (end && this.remoteOpen) {
@@ -145,7 +146,7 @@ export class Http2Stream extends Duplex implements SessionStream {
     if (!this.localOpen) return;
     const sent = this.queued ? 0 : this.session.sendData(this, chunk, false);
     if (sent === chunk.length) return;
-    this.#queue.push(sent === 0 ? chunk : chunk.subarray(sent));
+    this.#queue.push(owned(sent === 0 ? chunk : chunk.subarray(sent)));
     this.queuedBytes += chunk.length - sent;
     this.session.waitsForWindow(this);
   }

@@ -1,6 +1,7 @@
 /** Tells HTTP/1 and HTTP/2 from other traffic by the client's first bytes, as soon as they are enough. */
 import type { Duplex } from 'node:stream';
 import { tokenByte } from '../http/syntax.ts';
+import { owned } from './shared-reads.ts';
 
 export type Detected = 'http1' | 'http2' | 'opaque';
 
@@ -66,7 +67,7 @@ export function awaitProtocol(
     callback(outcome, read);
   };
   const onData = (chunk: Buffer) => {
-    read = read ? Buffer.concat([read, chunk]) : chunk;
+    read = read ? Buffer.concat([read, chunk]) : owned(chunk);
     const decided = detectProtocol(read);
     if (decided !== 'more') finish(decided);
   };

@@ -1,5 +1,6 @@
 /** Tells which of two connected ends speaks first; what it said is put back, and both ends are paused. */
 import type { Duplex } from 'node:stream';
+import { owned } from './shared-reads.ts';
 
 export type Speaker = 'client' | 'server' | 'http2-server' | 'ended';
 
@@ -21,12 +22,12 @@ export function firstSpeaker(client: Duplex, server: Duplex, callback: (speaker:
   };
   const onClientData = (chunk: Buffer) => {
     client.pause();
-    client.unshift(chunk);
+    client.unshift(owned(chunk));
     finish('client');
   };
   const onServerData = (chunk: Buffer) => {
     server.pause();
-    server.unshift(chunk);
+    server.unshift(owned(chunk));
     finish(beginsWithSettings(chunk) ? 'http2-server' : 'server');
   };
   const onEnd = () => finish('ended');

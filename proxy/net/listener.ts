@@ -1,5 +1,6 @@
 /** A TCP listener for redirected connections: paused on arrival, half-open allowed, bounded in number. */
 import { createServer, type Server, type Socket } from 'node:net';
+import { shareReads } from './shared-reads.ts';
 
 const maxConnections = 10_000;
 
@@ -12,7 +13,10 @@ function listen(
 ): Promise<Server> {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true });
   server.maxConnections = maxConnections;
-  server.on('connection', onConnection);
+  server.on('connection', (socket) => {
+    shareReads(socket);
+    onConnection(socket);
+  });
   server.on('drop', onDrop);
   return new Promise((resolve, reject) => {
     server.once('error', reject);

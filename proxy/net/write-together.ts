@@ -5,6 +5,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+import { owned } from './shared-reads.ts';
 
 let corked: Socket[] = [];
 
@@ -19,12 +20,13 @@ function uncorkAll(): void {
  * once, behind what was held.
  */
 export function writeTogether(to: Duplex, bytes: Buffer, more: boolean): boolean {
-  // HTTP/2 streams gather by themselves, and a TLS connection would copy what is written together.
-  if (more && to.writableCorked === 0 && to instanceof Socket && !(to instanceof TLSSocket)) {
+  // HTTP/2 streams gather by themselves, and copy what they keep; a TLS connection would copy what is written together.
+  if (!(to instanceof Socket) || to instanceof TLSSocket) return to.write(bytes);
+  if (more && to.writableCorked === 0) {
     to.cork();
     if (corked.push(to) === 1) setImmediate(uncorkAll);
   }
-  const open = to.write(bytes);
+  const open = to.write(owned(bytes));
   if (!more && to.writableCorked > 0) to.uncork();
   return open;
 }
