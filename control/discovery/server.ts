@@ -8,7 +8,7 @@ import type { TracingSettings } from '../../protocol/tracing.ts';
 import type { HeaderList } from '../../proxy/http2/header-list.ts';
 import { Http2Session } from '../../proxy/http2/session.ts';
 import { byteStream, type Http2Stream } from '../../proxy/http2/stream.ts';
-import { smallBlocks } from '../../proxy/http2/write-blocks.ts';
+import { smallBlocks } from '../../proxy/net/write-blocks.ts';
 import type { OwnCertificate } from '../identity/own-certificate.ts';
 import { lateHandshakes } from '../late-handshake.ts';
 import type { Log } from '../log.ts';

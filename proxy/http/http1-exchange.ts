@@ -5,7 +5,6 @@
 import type { Duplex } from 'node:stream';
 import type { Carrier, CarrierHandler } from '../carrier.ts';
 import { ProxyError } from '../error.ts';
-import { passedOn } from '../net/reclaim.ts';
 import { owned } from '../net/shared-reads.ts';
 import { type ClockUser, ExchangeClock } from '../resilience/exchange-clock.ts';
 import { BodyFramer } from './body-framer.ts';
@@ -123,7 +122,6 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
 
   send(bytes: Buffer): void {
     this.record.sentBytes += bytes.length;
-    passedOn(bytes.length);
     this.#clock?.used();
     if (!this.#carrier) {
       this.#replay.hold(bytes);
@@ -311,7 +309,6 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
   #toClient(bytes: Buffer): void {
     if (bytes.length === 0) return;
     this.record.receivedBytes += bytes.length;
-    passedOn(bytes.length);
     if (!this.#client.write(bytes, this.#responseStarted && !this.#responseBody.done)) this.#carrier?.pause();
   }
 

@@ -9,7 +9,6 @@ import { type RequestHead, type ResponseHead, readResponse, readTrailer } from '
 import type { MessageHandler, MessageStream } from '../http2/message-stream.ts';
 import type { MessageSession, SessionUser } from '../http2/session-pool.ts';
 import type { StreamReset } from '../http2/session-stream.ts';
-import { passedOn } from '../net/reclaim.ts';
 import { type ClockUser, ExchangeClock } from '../resilience/exchange-clock.ts';
 import { grpcStatusOf } from './errors.ts';
 import {
@@ -188,7 +187,6 @@ export class Http2Exchange implements MessageHandler, SessionUser, ClockUser {
   }
 
   onData(stream: MessageStream, chunk: Buffer, end: boolean): void {
-    passedOn(chunk.length);
     this.#clock?.used();
     if (stream === this.#client) this.#onRequestData(chunk, end);
     else this.#onResponseData(chunk, end);

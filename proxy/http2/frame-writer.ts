@@ -1,7 +1,7 @@
 /** Gathers the frames of one turn of the event loop and writes them together: few TLS records, few system calls. */
 import type { Duplex } from 'node:stream';
+import { largeBlocks, type WriteBlocks } from '../net/write-blocks.ts';
 import { flag, frame, frameHeaderBytes, maxFrameBytes, writeFrameHeader } from './frames.ts';
-import { largeBlocks, type WriteBlocks } from './write-blocks.ts';
 
 /** Beyond this much unsent, streams wait. */
 const blockedBlocks = 4;

@@ -1,8 +1,9 @@
 /** What an HTTP/2 connection is given, and what it tells. */
+
+import type { WriteBlocks } from '../net/write-blocks.ts';
 import type { HeaderList } from './header-list.ts';
 import type { SessionStream, StreamFactory } from './session-stream.ts';
 import type { Http2Settings, Role } from './settings.ts';
-import type { WriteBlocks } from './write-blocks.ts';
 
 export interface Http2SessionOptions<S extends SessionStream> {
   role: Role;

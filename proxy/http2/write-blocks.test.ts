@@ -1,9 +1,9 @@
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
+import { smallBlocks } from '../net/write-blocks.ts';
 import { FrameReader } from './frame-reader.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { errorCode, frame, frameHeaderBytes, maxFrameBytes } from './frames.ts';
-import { smallBlocks } from './write-blocks.ts';
 
 /** A socket that takes each write when it is told to, and what it was given. */
 function slowSocket() {

@@ -1,10 +1,9 @@
 /**
- * Gives back the memory of bytes that have passed through. Each read from a socket is a buffer of up to 64 KiB outside
- * the heap, and V8 looks at these only when 64 MB of them have gathered. Most die at once, so that collecting the young
- * generation alone, early and often, finds them: measured over 1 GB through two proxies, the peak fell from 55 MB above
- * the resting size to 8 MB, and the time from 1.9 s to 1.5 s per proxy. Those that slow peers have kept long enough to
- * grow old are found by marking the whole heap, and the C library keeps what they leave until it is told to look for it:
- * under a mixed load with slow peers a proxy had 106 MB of its own before both, and 52 at most with them.
+ * Gives back the memory of what was read and kept. Such bytes lie outside the heap, where V8 looks only when 64 MB of them
+ * have gathered. Most die at once, so that collecting the young generation alone, early and often, finds them. Those that
+ * slow peers have kept long enough to grow old are found by marking the whole heap, and the C library keeps what they leave
+ * until it is told to look for it: under a mixed load with slow peers a proxy had 106 MB of its own before both, and 52 at
+ * most with them.
  */
 import { dlopen } from 'node:ffi';
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
@@ -28,7 +27,7 @@ const collect = runInNewContext('gc') as (options: { type: 'minor' | 'major' }) 
 const { functions } = dlopen(null, { malloc_trim: { arguments: ['uint64'], return: 'int32' } });
 const trim = functions.malloc_trim as (keepBytes: bigint) => number;
 
-let passed = 0;
+let behind = 0;
 let left = 0;
 let markedAt = Number.NEGATIVE_INFINITY;
 
@@ -40,11 +39,11 @@ export function release(bytes: Buffer): void {
   (bytes.buffer as ArrayBuffer).transfer(0);
 }
 
-/** Counts bytes that are passed on; collects what they left behind once there are enough. */
-export function passedOn(bytes: number): void {
-  passed += bytes;
-  if (passed < interval) return;
-  passed = 0;
+/** Counts bytes that were kept, and are soon needed no more; collects them once there are enough. */
+export function leftBehind(bytes: number): void {
+  behind += bytes;
+  if (behind < interval) return;
+  behind = 0;
   collect({ type: 'minor' });
   const held = getHeapStatistics().external_memory;
   if (held < left) left = held;

@@ -1,9 +1,10 @@
 /**
- * Reads plain connections into one buffer for all of them. Node makes a buffer of 64 KiB outside the heap for each read,
+ * Reads connections into one buffer for all of them. Node makes a buffer of 64 KiB outside the heap for each read,
  * another of the right size, and an object for it that the collector has to find again: measured, a third of what a
  * small request costs. Nearly all that is read is parsed and copied into a frame before the next read.
  */
 import { Socket } from 'node:net';
+import { leftBehind } from './reclaim.ts';
 
 /** What one read takes at most. */
 const memory = Buffer.allocUnsafeSlow(64 << 10);
@@ -50,5 +51,7 @@ export function isShared(bytes: Buffer): boolean {
 
 /** The same bytes, to keep: a copy where the next read would overwrite them. */
 export function owned(bytes: Buffer): Buffer {
-  return isShared(bytes) ? Buffer.from(bytes) : bytes;
+  if (!isShared(bytes)) return bytes;
+  leftBehind(bytes.length);
+  return Buffer.from(bytes);
 }

@@ -2,7 +2,6 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import { passedOn } from './reclaim.ts';
 import { writeTogether } from './write-together.ts';
 
 export interface SpliceCounters {
@@ -47,7 +46,6 @@ function oneWay(
 ): void {
   from.on('data', (chunk: Buffer) => {
     counters[field] += chunk.length;
-    passedOn(chunk.length);
     if (!writeTogether(to, chunk, true)) from.pause();
   });
   to.on('drain', () => from.resume());

@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
+import { isShared, shareReads } from './shared-reads.ts';
 import { writeTogether } from './write-together.ts';
 
 const opened: { destroy(): void }[] = [];
@@ -31,7 +33,7 @@ async function watched() {
   peer.on('data', (chunk: Buffer) => {
     read += chunk;
   });
-  return { socket, writes, arrived: (text: string) => expect.poll(() => read).toBe(text) };
+  return { socket, peer, writes, arrived: (text: string) => expect.poll(() => read).toBe(text) };
 }
 
 const write = (socket: Socket, text: string, more: boolean) => writeTogether(socket, Buffer.from(text), more);
@@ -71,4 +73,39 @@ test('a connection whose writer has to wait tells when it no longer has to', asy
   expect(writeTogether(socket, Buffer.alloc(1 << 20), true)).toBe(false);
   await drained;
   expect(socket.writableLength).toBe(0);
+});
+
+test.each([
+  ['small', 300],
+  ['of a record', 16 << 10],
+  ['larger than what is kept together', 100 << 10],
+])('pieces of a shared read that are %s are written as they were, however slow the reader', async (_, size) => {
+  const from = await watched();
+  const to = await watched();
+  const content = randomBytes(2 << 20);
+  // Its reads are overwritten as soon as they have been told.
+  from.peer.removeAllListeners('data').pause();
+  shareReads(from.peer);
+  to.peer.pause();
+  let sent = 0;
+  from.peer.on('data', (bytes: Buffer) => {
+    expect(isShared(bytes)).toBe(true);
+    sent += bytes.length;
+    for (let at = 0; at < bytes.length; at += size) {
+      const piece = bytes.subarray(at, at + size);
+      writeTogether(to.socket, piece, sent < content.length || at + size < bytes.length);
+    }
+  });
+  from.peer.resume();
+  from.socket.write(content);
+  await expect.poll(() => sent, { timeout: 5_000 }).toBe(content.length);
+  const read: Buffer[] = [];
+  let length = 0;
+  to.peer.removeAllListeners('data').on('data', (bytes: Buffer) => {
+    read.push(bytes);
+    length += bytes.length;
+  });
+  to.peer.resume();
+  await expect.poll(() => length, { timeout: 5_000 }).toBe(content.length);
+  expect(Buffer.concat(read).equals(content)).toBe(true);
 });

@@ -8,6 +8,7 @@ import { errorCode } from '../http2/frames.ts';
 import { encodeHeaders } from '../http2/hpack-encoder.ts';
 import { Http2Session } from '../http2/session.ts';
 import { byteStream, type Http2Stream } from '../http2/stream.ts';
+import { shareReads } from '../net/shared-reads.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { dial } from '../tls/dial.ts';
 import type { RefusalReason } from '../tls/verify.ts';
@@ -135,6 +136,7 @@ export class HboneClient {
           if (at >= 0) peer.sessions.splice(at, 1);
           if (peer.sessions.length === 0 && peer.waiting.length === 0 && !peer.dialling) this.#peers.delete(key);
         };
+        shareReads(socket);
         const session = new Http2Session(socket, {
           role: 'client',
           settings: tunnelSettings,

@@ -6,6 +6,7 @@ import { errorCode } from '../http2/frames.ts';
 import type { HeaderList } from '../http2/header-list.ts';
 import { Http2Session } from '../http2/session.ts';
 import { byteStream, type Http2Stream } from '../http2/stream.ts';
+import { shareReads } from '../net/shared-reads.ts';
 import { type Credentials, tlsOptions } from '../tls/credentials.ts';
 import { handshakeReason, type RefusalReason, verifyPeer } from '../tls/verify.ts';
 import { tunnelSettings } from './settings.ts';
@@ -95,6 +96,7 @@ export class HboneServer {
       socket.destroy();
       return;
     }
+    shareReads(socket);
     const session: Http2Session<Http2Stream> = new Http2Session(socket, {
       role: 'server',
       settings: tunnelSettings,
