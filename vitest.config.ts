@@ -20,10 +20,13 @@ const onBothGrounds = [
   'resilience',
 ];
 
+/** Of the acceptance tests, those that `npm test` has no time for. */
+const inMinutes = ['test/acceptance/{shedding,bulk}.test.ts'];
+
 /**
  * `unit` sits beside the code and needs nothing but Node; `system` needs root (network namespaces, nft) and real
- * programs, and runs one file at a time so that measurements do not fight; `soak` takes minutes, mostly waiting, so its
- * files run side by side; `cluster` needs a Kubernetes cluster and is run by `npm run test:cluster` alone. The acceptance
+ * programs, and runs one file at a time so that measurements do not fight, as `load` does, which takes minutes of a busy
+ * machine; `soak` takes minutes, mostly waiting, so its files run side by side; `cluster` needs a Kubernetes cluster and is run by `npm run test:cluster` alone. The acceptance
  * tests named below run on both grounds, a local mesh and a cluster, from the same files (test/support/ground.ts).
  */
 export default defineConfig({
@@ -36,6 +39,9 @@ export default defineConfig({
             '{cli,cni,proxy,control,image,inject,protocol,kube,local,templates,examples,scripts,bench,load}/**/*.test.ts',
           ],
           setupFiles: ['proxy/net/test-overwrite.ts'],
+          // They mostly wait for each other's sockets and timers.
+          maxWorkers: 4,
+          sequence: { groupOrder: 1 },
           testTimeout: 20_000,
           hookTimeout: 30_000,
         },
@@ -44,13 +50,32 @@ export default defineConfig({
         test: {
           name: 'system',
           include: ['test/{integration,acceptance,fuzz}/**/*.test.ts'],
+          exclude: inMinutes,
           testTimeout: 120_000,
           hookTimeout: 180_000,
           fileParallelism: false,
+          sequence: { groupOrder: 2 },
         },
       },
       {
-        test: { name: 'soak', include: ['test/soak/*.test.ts'], testTimeout: 900_000, hookTimeout: 180_000 },
+        test: {
+          name: 'load',
+          include: inMinutes,
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 3 },
+        },
+      },
+      {
+        test: {
+          name: 'soak',
+          include: ['test/soak/*.test.ts'],
+          testTimeout: 900_000,
+          hookTimeout: 180_000,
+          maxWorkers: 4,
+          sequence: { groupOrder: 4 },
+        },
       },
       {
         test: {
@@ -61,6 +86,7 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,
+          sequence: { groupOrder: 5 },
         },
       },
     ],
