@@ -20,8 +20,8 @@ const onBothGrounds = [
   'resilience',
 ];
 
-/** Of the acceptance tests, those that `npm test` has no time for. */
-const inMinutes = ['test/acceptance/{shedding,bulk}.test.ts'];
+/** Those that `npm test` has no time for. */
+const inMinutes = ['test/acceptance/{shedding,bulk}.test.ts', 'test/integration/durability.test.ts'];
 
 /**
  * `unit` sits beside the code and needs nothing but Node; `system` needs root (network namespaces, nft) and real
