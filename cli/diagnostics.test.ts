@@ -118,6 +118,15 @@ it('the log level of every proxy of a workload is changed', async () => {
   expect(cluster.changes).toEqual(Array(2).fill('/log-level?value=debug&seconds=3600'));
 });
 
+it('a proxy that does not answer keeps no other from being asked', async () => {
+  cluster.control.set('/log-level', { status: 200, body: 'debug' });
+  cluster.changes.length = 0;
+  cluster.away.add('web-1');
+  const args = ['diagnostics', 'log-level', 'deploy/web', 'debug', '-n', 'shop'];
+  await screenOf(cluster, 'diagnostics/log-level-away', args).finally(() => cluster.away.clear());
+  expect(cluster.changes).toEqual(['/log-level?value=debug&seconds=600']);
+});
+
 it.each([
   ['log-level-unknown', ['web-1', 'debgu']],
   ['log-level-too-long', ['web-1', 'debug', '--for', '48h']],

@@ -7,10 +7,12 @@ import { runProgram } from './run.ts';
 const abort = new AbortController();
 const io = new Io({ stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, env: process.env });
 
-process.on('SIGINT', () => {
-  if (abort.signal.aborted) process.exit(exitCode.interrupted);
-  abort.abort();
-});
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    if (abort.signal.aborted) process.exit(exitCode.interrupted);
+    abort.abort();
+  });
+}
 
 const args = process.argv.slice(2);
 const { program, context } = buildProgram(io, abort.signal, args[0]);

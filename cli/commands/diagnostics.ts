@@ -83,8 +83,22 @@ async function change(setting: Setting, target: string, value: string, time: str
       message: `No pod of ${target} in namespace ${kube.namespace} has a proxy`,
     });
   }
+  const failures: CliError[] = [];
   for (const pod of meshed) {
-    await askProxy(context, kube, pod, `/${setting.name}?value=${value}&seconds=${seconds}`, 'PUT');
-    context.io.write(`pod/${pod.metadata.name} ${setting.name} ${value} for ${time}\n`);
+    try {
+      await askProxy(context, kube, pod, `/${setting.name}?value=${value}&seconds=${seconds}`, 'PUT');
+      context.io.write(`pod/${pod.metadata.name} ${setting.name} ${value} for ${time}\n`);
+    } catch (error) {
+      // The others are asked all the same.
+      if (!(error instanceof CliError) || context.signal.aborted) throw error;
+      failures.push(error);
+    }
   }
+  const [first] = failures;
+  if (!first || meshed.length === 1) {
+    if (first) throw first;
+    return;
+  }
+  const count = `${failures.length} of ${meshed.length} proxies keep their ${setting.name}`;
+  throw new CliError({ code: first.code, message: `${count}. ${first.message}`, cause: first });
 }
