@@ -109,3 +109,21 @@ test.each([
   await expect.poll(() => length, { timeout: 5_000 }).toBe(content.length);
   expect(Buffer.concat(read).equals(content)).toBe(true);
 });
+
+test('a reader that stops holds about what it was sent, in whatever pieces it came', async () => {
+  const from = await watched();
+  const to = await watched();
+  from.peer.removeAllListeners('data').pause();
+  shareReads(from.peer);
+  // The system takes nothing.
+  vi.spyOn(to.socket, '_write').mockImplementation(() => {});
+  vi.spyOn(to.socket, '_writev').mockImplementation(() => {});
+  from.peer.on('data', (bytes: Buffer) => void writeTogether(to.socket, bytes, true));
+  from.peer.resume();
+  const before = process.memoryUsage().external;
+  for (let i = 1; i <= 400; i++) {
+    from.socket.write(Buffer.alloc(500));
+    await expect.poll(() => to.socket.writableLength, { interval: 1 }).toBe(i * 500);
+  }
+  expect(process.memoryUsage().external - before).toBeLessThan(4 << 20);
+});

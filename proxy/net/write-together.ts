@@ -8,12 +8,14 @@ import { TLSSocket } from 'node:tls';
 import { isShared, owned } from './shared-reads.ts';
 import { largeBlocks } from './write-blocks.ts';
 
-/** Copied to memory that the collector has to find again; larger pieces to memory that is given back. */
-const smallBytes = 1024;
+/**
+ * Pieces from here on are copied to memory that is used again. Smaller ones are not: a reader that stops would hold a block
+ * for each of those that trickle in.
+ */
+const blockBytes = 8 << 10;
 
-/** Pieces of one turn to one connection, and where they lie until they are written. */
-class Pieces {
-  readonly to: Socket;
+/** A block of pieces to one connection, until they are written. */
+class Block {
   readonly #memory: Buffer;
   #used = 0;
   #unwritten = 1;
@@ -23,8 +25,7 @@ class Pieces {
   };
 
   /** With room for `bytes` at least. */
-  constructor(to: Socket, bytes: number) {
-    this.to = to;
+  constructor(bytes: number) {
     this.#memory = largeBlocks.take(bytes);
   }
 
@@ -32,12 +33,36 @@ class Pieces {
     return this.#used + bytes <= this.#memory.length;
   }
 
-  /** As `to.write`; keeps a copy until it is written. */
-  write(bytes: Buffer): boolean {
+  write(to: Socket, bytes: Buffer): boolean {
     const start = this.#used;
     this.#used += bytes.copy(this.#memory, start);
     this.#unwritten++;
-    return this.to.write(this.#memory.subarray(start, this.#used), this.done);
+    return to.write(this.#memory.subarray(start, this.#used), this.done);
+  }
+}
+
+/** What goes to one connection in one turn. */
+class Pieces {
+  readonly to: Socket;
+  #block: Block | undefined;
+
+  constructor(to: Socket) {
+    this.to = to;
+  }
+
+  write(bytes: Buffer): boolean {
+    if (bytes.length < blockBytes || !isShared(bytes)) return this.to.write(owned(bytes));
+    if (!this.#block?.hasRoom(bytes.length)) {
+      this.#block?.done();
+      this.#block = new Block(bytes.length);
+    }
+    return this.#block.write(this.to, bytes);
+  }
+
+  end(): void {
+    this.#block?.done();
+    this.#block = undefined;
+    if (this.to.writableCorked > 0) this.to.uncork();
   }
 }
 
@@ -47,10 +72,7 @@ let corked: Pieces[] = [];
 function uncorkAll(): void {
   const turn = corked;
   corked = [];
-  for (const { to, done } of turn) {
-    done();
-    if (to.writableCorked > 0) to.uncork();
-  }
+  for (const pieces of turn) pieces.end();
 }
 
 /**
@@ -60,27 +82,23 @@ function uncorkAll(): void {
 export function writeTogether(to: Duplex, bytes: Buffer, more: boolean): boolean {
   // HTTP/2 streams gather by themselves, and copy what they keep; a TLS connection would copy what is written together.
   if (!(to instanceof Socket) || to instanceof TLSSocket) return to.write(bytes);
-  if (!more && to.writableCorked === 0) return writeOne(to, bytes);
-  const open = piecesOf(to, bytes.length).write(bytes);
+  if (!more && to.writableCorked === 0) {
+    if (bytes.length < blockBytes) return to.write(owned(bytes));
+    const pieces = new Pieces(to);
+    const open = pieces.write(bytes);
+    pieces.end();
+    return open;
+  }
+  const open = piecesOf(to).write(bytes);
   if (!more) to.uncork();
   return open;
 }
 
-function writeOne(to: Socket, bytes: Buffer): boolean {
-  if (bytes.length <= smallBytes || !isShared(bytes)) return to.write(owned(bytes));
-  const pieces = new Pieces(to, bytes.length);
-  const open = pieces.write(bytes);
-  pieces.done();
-  return open;
-}
-
-/** With room for so many bytes more. */
-function piecesOf(to: Socket, bytes: number): Pieces {
-  const at = corked.findLastIndex((one) => one.to === to);
-  const last = corked[at];
+function piecesOf(to: Socket): Pieces {
   if (to.writableCorked === 0) to.cork();
-  if (last?.hasRoom(bytes)) return last;
-  const pieces = new Pieces(to, bytes);
+  const known = corked.find((pieces) => pieces.to === to);
+  if (known) return known;
+  const pieces = new Pieces(to);
   if (corked.push(pieces) === 1) setImmediate(uncorkAll);
   return pieces;
 }
