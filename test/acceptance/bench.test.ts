@@ -97,7 +97,7 @@ describe.skipIf(unable)('mesh bench', () => {
     await restored();
   });
 
-  test.skipIf(onCluster)('Ctrl-C removes the copies', async () => {
+  test.skipIf(onCluster).each(['SIGINT', 'SIGTERM'] as const)('%s removes the copies', async (signal) => {
     if (!(mesh instanceof LocalMesh)) throw new Error('this needs a local mesh');
     const running = execa(bin, ['bench', 'deploy/web', '--duration', '1m', '--yes'], {
       ...{ env: environment(mesh.home), extendEnv: false, reject: false },
@@ -107,7 +107,7 @@ describe.skipIf(unable)('mesh bench', () => {
       said += chunk;
     });
     await until('the measurement begins', () => said.includes('Measuring'), 60);
-    running.kill('SIGINT');
+    running.kill(signal);
     expect((await running).exitCode).toBe(130);
     expect(said).toContain('Interrupted; the copies are removed');
     await restored();
