@@ -95,10 +95,8 @@ async function change(setting: Setting, target: string, value: string, time: str
     }
   }
   const [first] = failures;
-  if (!first || meshed.length === 1) {
-    if (first) throw first;
-    return;
-  }
+  if (!first) return;
+  if (meshed.length === 1) throw first;
   const count = `${failures.length} of ${meshed.length} proxies keep their ${setting.name}`;
   throw new CliError({ code: first.code, message: `${count}. ${first.message}`, cause: first });
 }

@@ -56,8 +56,7 @@ describe('shared reads', () => {
       text += bytes.toString();
       if (text === '0,1,') {
         reader.pause();
-        writer.end('2');
-        setTimeout(() => reader.resume(), 20);
+        writer.end('2', () => reader.resume());
       }
     });
     reader.on('end', () => {

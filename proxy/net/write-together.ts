@@ -14,6 +14,10 @@ import { largeBlocks } from './write-blocks.ts';
  */
 const blockBytes = 8 << 10;
 
+function needsBlock(bytes: Buffer): boolean {
+  return bytes.length >= blockBytes && isShared(bytes);
+}
+
 /** A block of pieces to one connection, until they are written. */
 class Block {
   readonly #memory: Buffer;
@@ -51,7 +55,7 @@ class Pieces {
   }
 
   write(bytes: Buffer): boolean {
-    if (bytes.length < blockBytes || !isShared(bytes)) return this.to.write(owned(bytes));
+    if (!needsBlock(bytes)) return this.to.write(owned(bytes));
     if (!this.#block?.hasRoom(bytes.length)) {
       this.#block?.done();
       this.#block = new Block(bytes.length);
@@ -82,13 +86,7 @@ function uncorkAll(): void {
 export function writeTogether(to: Duplex, bytes: Buffer, more: boolean): boolean {
   // HTTP/2 streams gather by themselves, and copy what they keep; a TLS connection would copy what is written together.
   if (!(to instanceof Socket) || to instanceof TLSSocket) return to.write(bytes);
-  if (!more && to.writableCorked === 0) {
-    if (bytes.length < blockBytes) return to.write(owned(bytes));
-    const pieces = new Pieces(to);
-    const open = pieces.write(bytes);
-    pieces.end();
-    return open;
-  }
+  if (!more && to.writableCorked === 0 && !needsBlock(bytes)) return to.write(owned(bytes));
   const open = piecesOf(to).write(bytes);
   if (!more) to.uncork();
   return open;
