@@ -1,4 +1,5 @@
 /** What RFC 9110 and RFC 9112 ask of an intermediary, clause by clause; the parser's own rules stand in its own tests. */
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { until } from '../test-peer.ts';
 import { type Bench, bench, echoPaths, get, ok } from './test-bench.ts';
@@ -212,6 +213,24 @@ describe('early responses (RFC 9112 section 9.3)', () => {
     server.write('0\r\n\r\n');
     await until(() => one.client.ended, 'the end');
     expect(one.client.text.endsWith('0\r\n\r\n')).toBe(true);
+  });
+
+  test('a response is heard although the server has reset the connection by then, and a write finds that out first', async () => {
+    const one = await bench({ onServer: ({ socket }) => socket.once('data', () => socket.pause()) });
+    const { socket } = await asked(one, post('Content-Length: 3000000\r\n', 'part'), 'part');
+    // More than the application ever reads: its system resets what it closes.
+    one.client.socket.write(Buffer.alloc(1 << 20));
+    await until(() => socket.readableLength > 0, 'bytes that nobody reads');
+    await setTimeout(50);
+    one.client.write('more');
+    // Between the read of what the client has just sent and its way on to the application.
+    setImmediate(() => {
+      socket.write('HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig');
+      socket.destroy();
+    });
+    await one.client.over();
+    expect(one.client.text).toMatch(/^HTTP\/1\.1 413 .*\r\n\r\nbig$/s);
+    expect(one.requests).toEqual([[413, undefined]]);
   });
 
   test('what a client goes on to send behind a complete response is read and thrown away', async () => {

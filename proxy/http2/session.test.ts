@@ -1,10 +1,12 @@
 /** The HTTP/2 connection against Node's own (nghttp2), at either end, over real sockets. */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { stat } from 'node:fs/promises';
 import http2 from 'node:http2';
-import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
-import { errorCode } from './frames.ts';
+import { hearLastWords } from '../net/last-words.ts';
+import { errorCode, frame, shortFrame, uint32 } from './frames.ts';
 import { encodeHeaders } from './hpack-encoder.ts';
 import { Http2Session } from './session.ts';
 import type { Http2SessionOptions } from './session-options.ts';
@@ -237,6 +239,37 @@ test('close lets what is begun finish, and the peer begins nothing more', async 
   held[0]!.end('the rest');
   expect(String(await content(request))).toBe('the rest');
   await vi.waitFor(() => expect(ended).toEqual([undefined]));
+});
+
+test('the peer’s GOAWAY is heard although a reset has overtaken it: what it names as not looked at may go elsewhere', async () => {
+  const server = createServer({ pauseOnConnect: true });
+  const socket = connect(await listening(server), '127.0.0.1');
+  const [peer] = (await once(server, 'connection')) as [Socket];
+  if (socket.connecting) await once(socket, 'connect');
+  hearLastWords(socket);
+  const ended: (Error | undefined)[] = [];
+  const session = new Http2Session(socket, {
+    role: 'client',
+    settings,
+    makeStream: byteStream,
+    onClose: (error) => ended.push(error),
+  });
+  cleanup.push(() => session.destroy());
+  peer.write(shortFrame(frame.settings, 0, 0, Buffer.alloc(0)));
+  await expect.poll(() => session.settled).toBe(true);
+  // In the phase of the event loop that reads: what is written below goes out before the next read.
+  await stat('/');
+  const streams = [1, 2].map(() => session.request(encodeHeaders([':method', 'GET'])));
+  const codes = streams.map(async (stream) => {
+    stream.on('error', () => {});
+    await closed(stream);
+    return stream.resetCode;
+  });
+  peer.write(shortFrame(frame.goaway, 0, 0, Buffer.concat([uint32(1), uint32(errorCode.noError)])));
+  // With bytes that it has not read.
+  peer.destroy();
+  expect(await Promise.all(codes)).toEqual([errorCode.cancel, errorCode.refusedStream]);
+  expect(ended).toEqual([expect.objectContaining({ syscall: 'write' })]);
 });
 
 test('the peer’s GOAWAY: told once, no new streams, old ones finish', async () => {

@@ -7,6 +7,7 @@ import { ProxyError } from '../error.ts';
 import { overloaded } from '../http/failures.ts';
 import { errorCode } from '../http2/frames.ts';
 import type { Http2Stream } from '../http2/stream.ts';
+import { hearLastWords } from '../net/last-words.ts';
 import { shareReads } from '../net/shared-reads.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
 import { writeTogether } from '../net/write-together.ts';
@@ -238,6 +239,7 @@ export function dialTcp(
     clearTimeout(timer);
     socket.removeAllListeners();
     shareReads(socket);
+    hearLastWords(socket);
     callback(undefined, socket);
   });
 }
