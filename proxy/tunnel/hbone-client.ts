@@ -141,7 +141,6 @@ export class HboneClient {
           role: 'client',
           settings: tunnelSettings,
           makeStream: byteStream,
-          onGoaway: gone,
           onClose: gone,
         });
         const entry: Entry = { session, generation, idleSince: performance.now(), pinging: false };
@@ -191,15 +190,18 @@ export class HboneClient {
     });
   }
 
-  /** Ends idle and outdated connections, and those whose peer no longer answers pings. */
+  /**
+   * Ends idle, outdated and used up connections, and those whose peer no longer answers pings: it may be gone without a
+   * word, whether streams can be begun or not.
+   */
   #keep(): void {
     const { generation } = this.#options.credentials;
     const now = performance.now();
     for (const peer of this.#peers.values()) {
       for (const entry of [...peer.sessions]) {
         const { session } = entry;
-        if (!session.usable) continue;
-        if (session.streams === 0 && (now - entry.idleSince > idleSessionMs || entry.generation !== generation)) {
+        const wanted = session.lasting && entry.generation === generation && now - entry.idleSince <= idleSessionMs;
+        if (session.streams === 0 && !wanted) {
           session.close();
           continue;
         }

@@ -32,6 +32,8 @@ export interface HboneServerOptions {
 }
 
 const maxSessions = 4096;
+/** Before the system asks whether a client is still there. */
+const silentMs = 60_000;
 
 export class HboneServer {
   readonly #server: tls.Server;
@@ -48,6 +50,9 @@ export class HboneServer {
       rejectUnauthorized: false,
       allowHalfOpen: true,
       noDelay: true,
+      // A client that is there pings; one whose node went away closes nothing.
+      keepAlive: true,
+      keepAliveInitialDelay: silentMs,
     });
     this.#server.maxConnections = maxSessions;
     options.credentials.onChange(() => this.#server.setSecureContext({ ...options.credentials.pem, ...tlsOptions }));

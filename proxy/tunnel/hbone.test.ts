@@ -3,70 +3,15 @@ import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
 import tls from 'node:tls';
-import { afterEach, expect, test, vi } from 'vitest';
-import type { Address } from '../../protocol/discovery.ts';
-import type { SpiffeId } from '../../protocol/identity.ts';
-import type { ProxyError } from '../error.ts';
+import { expect, test, vi } from 'vitest';
 import type { Http2Stream } from '../http2/stream.ts';
-import type { Credentials } from '../tls/credentials.ts';
 import { TestCa } from '../tls/test-ca.ts';
-import { HboneClient } from './hbone-client.ts';
-import { HboneServer, type TunnelRequest } from './hbone-server.ts';
-
-const id = (account: string, domain = 'cluster.local') => `spiffe://${domain}/ns/shop/sa/${account}` as SpiffeId;
-const ca = new TestCa();
-const open: HboneServer[] = [];
-afterEach(() => {
-  for (const server of open.splice(0)) server.destroy();
-});
-
-const echo = (request: TunnelRequest) => {
-  const stream = request.accept();
-  stream.pipe(stream);
-};
-
-async function startServer(onTunnel: (request: TunnelRequest) => void = echo) {
-  const refusals: string[] = [];
-  const server = new HboneServer({
-    credentials: ca.credentials(id('server')),
-    trustDomain: 'cluster.local',
-    podIps: ['127.0.0.1'],
-    onTunnel,
-    onRefused: (reason) => refusals.push(reason),
-  });
-  open.push(server);
-  await server.listen(0, '127.0.0.1');
-  return { server, refusals };
-}
+import { HboneServer } from './hbone-server.ts';
+import { ca, connect, echo, id, open, startServer } from './test-hbone.ts';
 
 /** What comes first; the bytes are good during their event only. */
 const text = (stream: Http2Stream) =>
   new Promise((resolve) => stream.once('data', (bytes: Buffer) => resolve(bytes.toString())));
-
-function connect(
-  port: number,
-  credentials: Credentials,
-  identity = id('server'),
-  destination = '127.0.0.1:80',
-  connectTimeoutMs = 2000,
-) {
-  const refused: string[] = [];
-  const client = new HboneClient({
-    credentials,
-    trustDomain: 'cluster.local',
-    connectTimeoutMs,
-    baggage: '',
-    port,
-    onRefused: (reason) => refused.push(reason),
-  });
-  const stream = () =>
-    new Promise<Http2Stream>((resolve, reject) => {
-      client.open({ address: destination as Address, identity }, (error, opened) =>
-        opened ? resolve(opened) : reject(error as ProxyError),
-      );
-    });
-  return { client, stream, refused };
-}
 
 test('8 MiB come back whole, with a half-close between', async () => {
   const { server } = await startServer();
