@@ -7,7 +7,7 @@ import type { ProxyError } from '../error.ts';
 import { owned } from '../net/shared-reads.ts';
 import { abort } from '../net/splice.ts';
 import type { Timed } from '../net/timer-wheel.ts';
-import { writeTogether } from '../net/write-together.ts';
+import { endTogether, writeTogether } from '../net/write-together.ts';
 import { BodyFramer } from './body-framer.ts';
 import { errorResponse } from './errors.ts';
 import type { Http1Options } from './exchange.ts';
@@ -124,7 +124,7 @@ export class Http1Connection implements Http1Client, Timed {
   #endClient(): void {
     this.#phase = 'over';
     this.deadline = this.#options.timers.now + lingerMs;
-    this.#client.end();
+    endTogether(this.#client);
     if (!this.#clientEnded) this.#client.resume();
     else if (this.#client.writableFinished) this.#client.destroy();
   }

@@ -2,7 +2,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import { writeTogether } from './write-together.ts';
+import { endTogether, writeTogether } from './write-together.ts';
 
 export interface SpliceCounters {
   /** Bytes from a to b, and back. */
@@ -50,7 +50,7 @@ function oneWay(
   });
   to.on('drain', () => from.resume());
   from.on('end', () => {
-    to.end();
+    endTogether(to);
   });
   from.on('error', finish);
   from.on('close', () => {
@@ -60,6 +60,6 @@ function oneWay(
       else if (to.destroyed) finish();
     } else finish();
   });
-  if (from.readableEnded) to.end();
+  if (from.readableEnded) endTogether(to);
   else from.resume();
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 import { isShared, shareReads } from './shared-reads.ts';
-import { writeTogether } from './write-together.ts';
+import { endTogether, writeTogether } from './write-together.ts';
 
 const opened: { destroy(): void }[] = [];
 afterEach(() => {
@@ -62,9 +62,53 @@ test('the last piece goes out at once, behind those that were held; so does what
 test('an end takes along what was held', async () => {
   const { socket, arrived } = await watched();
   write(socket, 'a', true);
-  socket.end();
+  endTogether(socket);
   await arrived('a');
   expect(socket.writableFinished).toBe(true);
+});
+
+/** Has one connection read `content` by shared reads. */
+async function sharedRead(content: Buffer, onRead: (bytes: Buffer) => void): Promise<void> {
+  const { socket, peer } = await watched();
+  peer.removeAllListeners('data').pause();
+  shareReads(peer);
+  peer.on('data', onRead).resume();
+  socket.write(content);
+}
+
+test('pieces of a shared read are written as one, behind the small ones before them, and an end takes them along', async () => {
+  const to = await watched();
+  const content = Buffer.from('0123456789abcdef'.repeat(3 << 10));
+  const small = content.subarray(0, 100).toString();
+  let left = content.length;
+  await sharedRead(content, (bytes) => {
+    writeTogether(to.socket, bytes.subarray(0, 100), true);
+    for (let at = 0; at < bytes.length; at += 16 << 10)
+      writeTogether(to.socket, bytes.subarray(at, at + (16 << 10)), true);
+    left -= bytes.length;
+    if (left === 0) endTogether(to.socket);
+  });
+  await to.arrived(small + content.toString());
+  expect(to.socket.writableFinished).toBe(true);
+  expect(to.writes).toEqual([[small, content.toString()]]);
+});
+
+test('a writer that was told to wait hears when it need not, though all went out before its piece was written', async () => {
+  const to = await watched();
+  let written: () => void = () => {};
+  vi.spyOn(to.socket, '_write').mockImplementationOnce((_chunk, _encoding, done) => {
+    written = done;
+  });
+  to.socket.write(Buffer.alloc(60 << 10));
+  const drained = once(to.socket, 'drain');
+  const open: boolean[] = [];
+  await sharedRead(Buffer.alloc(16 << 10), (bytes) => {
+    open.push(writeTogether(to.socket, bytes, true));
+    written();
+  });
+  await drained;
+  expect(open).toEqual([false]);
+  expect(to.socket.writableLength).toBe(0);
 });
 
 test('a connection whose writer has to wait tells when it no longer has to', async () => {

@@ -18,54 +18,44 @@ function needsBlock(bytes: Buffer): boolean {
   return bytes.length >= blockBytes && isShared(bytes);
 }
 
-/** A block of pieces to one connection, until they are written. */
-class Block {
-  readonly #memory: Buffer;
-  #used = 0;
-  #unwritten = 1;
-  /** A piece is written, or never will be; once more when no other follows. */
-  readonly done = (): void => {
-    if (--this.#unwritten === 0) largeBlocks.giveBack(this.#memory);
-  };
-
-  /** With room for `bytes` at least. */
-  constructor(bytes: number) {
-    this.#memory = largeBlocks.take(bytes);
-  }
-
-  hasRoom(bytes: number): boolean {
-    return this.#used + bytes <= this.#memory.length;
-  }
-
-  write(to: Socket, bytes: Buffer): boolean {
-    const start = this.#used;
-    this.#used += bytes.copy(this.#memory, start);
-    this.#unwritten++;
-    return to.write(this.#memory.subarray(start, this.#used), this.done);
-  }
-}
-
-/** What goes to one connection in one turn. */
+/** What goes to one connection in one turn. Until the end of it the connection is corked, and blocks are filled. */
 class Pieces {
   readonly to: Socket;
-  #block: Block | undefined;
+  #block: Buffer | undefined;
+  #used = 0;
+  /** Whoever writes has been told to wait. */
+  #full = false;
 
   constructor(to: Socket) {
     this.to = to;
   }
 
   write(bytes: Buffer): boolean {
-    if (!needsBlock(bytes)) return this.to.write(owned(bytes));
-    if (!this.#block?.hasRoom(bytes.length)) {
-      this.#block?.done();
-      this.#block = new Block(bytes.length);
+    if (!needsBlock(bytes)) {
+      this.#writeBlock();
+      return this.to.write(owned(bytes));
     }
-    return this.#block.write(this.to, bytes);
+    if (this.#block && this.#used + bytes.length > this.#block.length) this.#writeBlock();
+    this.#block ??= largeBlocks.take(bytes.length);
+    this.#used += bytes.copy(this.#block, this.#used);
+    const open = this.to.writableLength + this.#used < this.to.writableHighWaterMark;
+    this.#full ||= !open;
+    return open;
+  }
+
+  #writeBlock(): void {
+    const block = this.#block;
+    if (!block) return;
+    const open = this.to.write(block.subarray(0, this.#used), () => largeBlocks.giveBack(block));
+    // What was there when the writer was told to wait has gone meanwhile: nothing else will tell it to go on.
+    if (open && this.#full) process.nextTick(() => this.to.emit('drain'));
+    this.#full = false;
+    this.#block = undefined;
+    this.#used = 0;
   }
 
   end(): void {
-    this.#block?.done();
-    this.#block = undefined;
+    this.#writeBlock();
     if (this.to.writableCorked > 0) this.to.uncork();
   }
 }
@@ -87,12 +77,19 @@ export function writeTogether(to: Duplex, bytes: Buffer, more: boolean): boolean
   // HTTP/2 streams gather by themselves, and copy what they keep; a TLS connection would copy what is written together.
   if (!(to instanceof Socket) || to instanceof TLSSocket) return to.write(bytes);
   if (!more && to.writableCorked === 0 && !needsBlock(bytes)) return to.write(owned(bytes));
-  const open = piecesOf(to).write(bytes);
-  if (!more) to.uncork();
+  const pieces = piecesTo(to);
+  const open = pieces.write(bytes);
+  if (!more) pieces.end();
   return open;
 }
 
-function piecesOf(to: Socket): Pieces {
+/** As `to.end`, behind what was held. */
+export function endTogether(to: Duplex): void {
+  corked.find((pieces) => pieces.to === to)?.end();
+  to.end();
+}
+
+function piecesTo(to: Socket): Pieces {
   if (to.writableCorked === 0) to.cork();
   const known = corked.find((pieces) => pieces.to === to);
   if (known) return known;
