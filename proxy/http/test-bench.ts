@@ -6,6 +6,7 @@ import type { Address, Endpoint } from '../../protocol/discovery.ts';
 import type { CarrierCallback } from '../carrier.ts';
 import type { ProxyError } from '../error.ts';
 import { TimerWheel } from '../net/timer-wheel.ts';
+import { turnBytes } from '../net/write-together.ts';
 import { Peer } from '../test-peer.ts';
 import { PoolingConnector } from '../tunnel/connector.ts';
 import type { Exchange } from './exchange.ts';
@@ -87,7 +88,7 @@ export async function bench(options: { before?: Address[]; onServer?: (peer: Pee
     },
   };
   const address = await listen(
-    createServer({ allowHalfOpen: true }, (socket) => {
+    createServer({ allowHalfOpen: true, highWaterMark: turnBytes }, (socket) => {
       new Http1Connection(socket, undefined, {
         target,
         observer,

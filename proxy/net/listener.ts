@@ -1,6 +1,7 @@
 /** A TCP listener for redirected connections: paused on arrival, half-open allowed, bounded in number. */
 import { createServer, type Server, type Socket } from 'node:net';
 import { shareReads } from './shared-reads.ts';
+import { turnBytes } from './write-together.ts';
 
 const maxConnections = 10_000;
 
@@ -11,7 +12,13 @@ function listen(
   onConnection: (socket: Socket) => void,
   onDrop: () => void,
 ): Promise<Server> {
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true });
+  const server = createServer({
+    highWaterMark: turnBytes,
+    allowHalfOpen: true,
+    pauseOnConnect: true,
+    noDelay: true,
+    keepAlive: true,
+  });
   server.maxConnections = maxConnections;
   server.on('connection', (socket) => {
     shareReads(socket);

@@ -14,6 +14,12 @@ import { largeBlocks } from './write-blocks.ts';
  */
 const blockBytes = 8 << 10;
 
+/**
+ * `highWaterMark` of the connections that are written to so, in place of 64 KiB: room for what comes in one turn. A writer
+ * that has to wait for each block has the rest of the turn copied and held elsewhere.
+ */
+export const turnBytes = 128 << 10;
+
 function needsBlock(bytes: Buffer): boolean {
   return bytes.length >= blockBytes && isShared(bytes);
 }

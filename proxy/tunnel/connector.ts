@@ -1,6 +1,6 @@
 /** Carriers to endpoints: HBONE streams where they are meshed, TCP where they are not; idle ones are pooled. */
-import { connect, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { connect, type Socket, type TcpNetConnectOpts } from 'node:net';
+import type { Duplex, DuplexOptions } from 'node:stream';
 import { type Endpoint, parseAddress } from '../../protocol/discovery.ts';
 import type { Carrier, CarrierCallback, CarrierHandler, Connector } from '../carrier.ts';
 import { ProxyError } from '../error.ts';
@@ -10,7 +10,7 @@ import type { Http2Stream } from '../http2/stream.ts';
 import { hearLastWords } from '../net/last-words.ts';
 import { shareReads } from '../net/shared-reads.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
-import { writeTogether } from '../net/write-together.ts';
+import { turnBytes, writeTogether } from '../net/write-together.ts';
 import type { HboneClient } from './hbone-client.ts';
 import { poolKey } from './pool-key.ts';
 
@@ -215,14 +215,17 @@ export function dialTcp(
   callback: (error: ProxyError | undefined, socket: Socket | undefined) => void,
 ): void {
   const { ip, port } = parseAddress(address)!;
-  const socket = connect({
+  // A socket takes the options of a stream, of which Node's types do not know.
+  const options: TcpNetConnectOpts & DuplexOptions = {
     host: ip,
     port,
+    highWaterMark: turnBytes,
     allowHalfOpen: true,
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: 180_000,
-  });
+  };
+  const socket = connect(options);
   const fail = (code: string, message: string, cause?: Error) => {
     clearTimeout(timer);
     socket.removeAllListeners();
