@@ -3,9 +3,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
 import http2 from 'node:http2';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 import { hearLastWords } from '../net/last-words.ts';
+import { connectionPair } from '../net/test-connection.ts';
 import { errorCode, frame, shortFrame, uint32 } from './frames.ts';
 import { encodeHeaders } from './hpack-encoder.ts';
 import { Http2Session } from './session.ts';
@@ -242,10 +243,7 @@ test('close lets what is begun finish, and the peer begins nothing more', async 
 });
 
 test('the peer’s GOAWAY is heard although a reset has overtaken it: what it names as not looked at may go elsewhere', async () => {
-  const server = createServer({ pauseOnConnect: true });
-  const socket = connect(await listening(server), '127.0.0.1');
-  const [peer] = (await once(server, 'connection')) as [Socket];
-  if (socket.connecting) await once(socket, 'connect');
+  const { socket, peer } = await connectionPair({ pauseOnConnect: true });
   hearLastWords(socket);
   const ended: (Error | undefined)[] = [];
   const session = new Http2Session(socket, {

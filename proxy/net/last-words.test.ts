@@ -1,23 +1,11 @@
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { hearLastWords } from './last-words.ts';
 import { shareReads } from './shared-reads.ts';
-
-const opened: Socket[] = [];
-afterEach(() => {
-  for (const one of opened.splice(0)) one.destroy();
-});
+import { connectionPair } from './test-connection.ts';
 
 /** A connection to a peer that reads nothing, and what is told of it. */
 async function connection() {
-  const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  const [peer] = (await once(server, 'connection')) as [Socket];
-  if (socket.connecting) await once(socket, 'connect');
-  server.close();
-  opened.push(socket, peer);
+  const { socket, peer } = await connectionPair({ pauseOnConnect: true });
   const told: string[] = [];
   shareReads(socket);
   hearLastWords(socket);
@@ -37,6 +25,17 @@ function resetBeforeWrite({ socket, peer }: Awaited<ReturnType<typeof connection
   socket.write('more');
 }
 
+/** The words wait for a reader that has paused, and so does the failure. */
+async function paused() {
+  const one = await connection();
+  one.socket.pause();
+  one.socket.write('unread');
+  resetBeforeWrite(one, 'last words');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(one.told).toEqual([]);
+  return one;
+}
+
 test('what arrived before the reset is read, and the end is the failure of the write', async () => {
   const one = await connection();
   one.socket.write('unread');
@@ -52,12 +51,7 @@ test('where there is nothing to be read the failure is told as soon', async () =
 });
 
 test('a reader that pauses hears the words when it goes on, and the failure behind them', async () => {
-  const one = await connection();
-  one.socket.pause();
-  one.socket.write('unread');
-  resetBeforeWrite(one, 'last words');
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  expect(one.told).toEqual([]);
+  const one = await paused();
   one.socket.resume();
   await expect.poll(() => one.told).toEqual(['last words', 'write failed', 'close']);
 });
@@ -65,16 +59,18 @@ test('a reader that pauses hears the words when it goes on, and the failure behi
 test('an end in order that is about to be told is told, and the failure behind it', async () => {
   const { socket, told } = await connection();
   socket.push(null);
-  socket.destroy(Object.assign(new Error('too late'), { syscall: 'write' }));
+  socket.destroy(Object.assign(new Error('too late'), { syscall: 'write', code: 'EPIPE' }));
   await expect.poll(() => told).toEqual(['end', 'write failed', 'close']);
 });
 
+test('a write that fails on a connection that lives on ends it at once', async () => {
+  const { socket, told } = await connection();
+  socket.destroy(Object.assign(new Error('no memory'), { syscall: 'write', code: 'ENOBUFS' }));
+  await expect.poll(() => told).toEqual(['write failed', 'close']);
+});
+
 test('who destroys the connection does not wait for its peer', async () => {
-  const one = await connection();
-  one.socket.pause();
-  one.socket.write('unread');
-  resetBeforeWrite(one, 'last words');
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  const one = await paused();
   one.socket.destroy();
   await expect.poll(() => one.told).toEqual(['close']);
 });

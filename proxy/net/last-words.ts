@@ -13,8 +13,8 @@ interface Reading {
 }
 
 /**
- * From now on a write that fails destroys a connected socket only once all that had arrived is read. Its end is that
- * failure then, and no orderly one.
+ * From now on a write that comes upon a reset destroys a connected socket only once all that had arrived is read. Its end
+ * is that failure then, and no orderly one.
  */
 export function hearLastWords(socket: Socket): void {
   socket.destroy = destroyOnceHeard;
@@ -22,7 +22,7 @@ export function hearLastWords(socket: Socket): void {
 
 function destroyOnceHeard(this: Socket, error?: Error): Socket {
   this.destroy = destroy;
-  if (this.destroyed || this.readableEnded || !isFailedWrite(error)) return this.destroy(error);
+  if (this.destroyed || this.readableEnded || !isReset(error)) return this.destroy(error);
   (this as unknown as Reading)._readableState.errored = null;
   this.push = (bytes: Buffer | null): boolean => {
     if (bytes !== null) return push.call(this, bytes);
@@ -34,6 +34,7 @@ function destroyOnceHeard(this: Socket, error?: Error): Socket {
   return this;
 }
 
-function isFailedWrite(error: Error | undefined): boolean {
-  return error !== undefined && 'syscall' in error && error.syscall === 'write';
+/** Of the failures of a write those that say that the connection is over: a read ends soon. */
+function isReset(error: NodeJS.ErrnoException | undefined): boolean {
+  return error?.syscall === 'write' && (error.code === 'EPIPE' || error.code === 'ECONNRESET');
 }

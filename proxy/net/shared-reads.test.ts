@@ -1,21 +1,10 @@
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { isShared, owned, shareReads } from './shared-reads.ts';
-
-const opened: Socket[] = [];
-afterEach(() => {
-  for (const one of opened.splice(0)) one.destroy();
-});
+import { connectionPair } from './test-connection.ts';
 
 /** Both ends of a connection; what `reader` reads is shared. */
 async function pair() {
-  const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const writer = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  const [reader] = (await once(server, 'connection')) as [Socket];
-  server.close();
-  opened.push(reader, writer);
+  const { socket: writer, peer: reader } = await connectionPair({ pauseOnConnect: true, allowHalfOpen: true });
   shareReads(reader);
   return { reader, writer };
 }

@@ -1,24 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { afterEach, expect, test, vi } from 'vitest';
+import type { Socket } from 'node:net';
+import { expect, test, vi } from 'vitest';
 import { isShared, shareReads } from './shared-reads.ts';
+import { connectionPair } from './test-connection.ts';
 import { endTogether, writeTogether } from './write-together.ts';
-
-const opened: { destroy(): void }[] = [];
-afterEach(() => {
-  for (const one of opened.splice(0)) one.destroy();
-});
 
 /** A connection, what its peer has read, and the writes that reached the system, each as its pieces. */
 async function watched() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  const [peer] = (await once(server, 'connection')) as [Socket];
-  if (socket.connecting) await once(socket, 'connect');
-  server.close();
-  opened.push(socket, peer);
+  const { socket, peer } = await connectionPair();
   const writes: string[][] = [];
   const { _write, _writev } = socket;
   vi.spyOn(socket, '_write').mockImplementation((chunk: Buffer, encoding, done) => {
