@@ -12,12 +12,16 @@ export interface LoadOptions {
   connections: number;
   /** Requests per second. */
   rate: number;
+  /** Before the load that counts, at its rate and on its connections; what was due then is not counted. */
+  warmUpSeconds: number;
   seconds: number;
 }
 
 export interface LoadResult {
-  /** As many as were due. */
+  /** As many as were due after the warm-up. */
   requests: number;
+  /** Those and the warm-up's. */
+  sent: number;
   /** Of those, by cause: `status 503`, `ECONNREFUSED`. Their latencies count with the others. */
   errors: Record<string, number>;
   /** From the first due request to the last answer. */

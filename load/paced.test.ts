@@ -18,7 +18,16 @@ async function listen(server: net.Server): Promise<number> {
 }
 
 const load = (port: number, more: Partial<LoadOptions> = {}): LoadOptions => ({
-  ...{ host: '127.0.0.1', port, path: '/a?b=1', http2: false, connections: 4, rate: 200, seconds: 0.5 },
+  ...{
+    host: '127.0.0.1',
+    port,
+    path: '/a?b=1',
+    http2: false,
+    connections: 4,
+    rate: 200,
+    warmUpSeconds: 0,
+    seconds: 0.5,
+  },
   ...more,
 });
 
@@ -89,6 +98,22 @@ test('connections that the server ends, before or after a response, are opened a
   const port = await listen(server);
   const { requests, errors } = await runPaced(load(port, { connections: 1, rate: 100, seconds: 0.2 }));
   expect({ requests, errors }).toEqual({ requests: 20, errors: { 'closed before the response': 10 } });
+});
+
+test('does not count the warm-up, whose connections it goes on with', async () => {
+  let [connected, count] = [0, 0];
+  const server = http.createServer((_, response) => {
+    response.statusCode = count++ < 40 ? 503 : 200;
+    setTimeout(() => response.end(), count <= 40 ? 200 : 0);
+  });
+  server.on('connection', () => connected++);
+  const port = await listen(server);
+  closing.push(() => server.closeAllConnections());
+  const one = await runPaced(load(port, { connections: 40, rate: 100, warmUpSeconds: 0.4, seconds: 0.3 }));
+  const { requests, errors, latency } = summarize([one]);
+  expect({ requests, errors, connected, sent: one.sent }).toEqual({ requests: 30, errors: 0, connected: 40, sent: 70 });
+  expect(latency(1)).toBeLessThan(200);
+  expect(one.seconds).toBeLessThan(0.6);
 });
 
 test('ends at once, with what there was, where nobody waits for it any more', async () => {

@@ -14,8 +14,9 @@ const patienceMs = 5_000;
 
 /** Ends early, with what was answered until then, where the signal fires. */
 export async function runPaced(options: LoadOptions, signal?: AbortSignal): Promise<LoadResult> {
-  const { rate, seconds, connections } = options;
-  const total = Math.round(rate * seconds);
+  const { rate, warmUpSeconds, seconds, connections } = options;
+  const warmUp = Math.round(rate * warmUpSeconds);
+  const total = warmUp + Math.round(rate * seconds);
   const clients = Array.from(
     { length: connections },
     (): Client => (options.http2 ? new Http2Client(options) : new Http1Client(options)),
@@ -26,13 +27,16 @@ export async function runPaced(options: LoadOptions, signal?: AbortSignal): Prom
   let [first, free] = [0, size];
   const counts = new Float64Array(bucketCount);
   const errors: Record<string, number> = {};
-  // When each request that is under way was due; what is left in the end was never answered.
+  // Numbers of the requests that are under way; what is left in the end was never answered.
   const waiting = new Set<number>();
-  let [due, sent, ended, last] = [0, 0, 0, 0];
-  const began = performance.now() + 50;
-  const dueAt = (number: number): number => began + (number * 1000) / rate;
-  const count = (dueTime: number, now: number, trouble: string | undefined): void => {
-    counts[bucketOf((now - dueTime) * 1000)]! += 1;
+  let [due, sent, ended, counted, last] = [0, 0, 0, 0, 0];
+  const start = performance.now() + 50;
+  const dueAt = (number: number): number => start + (number * 1000) / rate;
+  const began = dueAt(warmUp);
+  const count = (number: number, now: number, trouble: string | undefined): void => {
+    if (number < warmUp) return;
+    counted++;
+    counts[bucketOf((now - dueAt(number)) * 1000)]! += 1;
     if (trouble !== undefined) errors[trouble] = (errors[trouble] ?? 0) + 1;
   };
   const send = (): void => {
@@ -40,12 +44,12 @@ export async function runPaced(options: LoadOptions, signal?: AbortSignal): Prom
       const client = idle[first]!;
       first = (first + 1) % size;
       free--;
-      const dueTime = dueAt(sent++);
-      waiting.add(dueTime);
+      const number = sent++;
+      waiting.add(number);
       client.request((trouble) => {
-        if (!waiting.delete(dueTime)) return;
+        if (!waiting.delete(number)) return;
         last = performance.now();
-        count(dueTime, last, trouble);
+        count(number, last, trouble);
         ended++;
         idle[(first + free++) % size] = client;
         send();
@@ -63,16 +67,19 @@ export async function runPaced(options: LoadOptions, signal?: AbortSignal): Prom
   const late = ended < total && signal?.aborted !== true;
   if (late) {
     const never = `no answer within ${patienceMs / 1000} s of the end`;
-    for (const dueTime of waiting) count(dueTime, now, never);
-    for (let number = sent; number < total; number++) count(dueAt(number), now, never);
+    for (const number of waiting) count(number, now, never);
+    for (let number = sent; number < total; number++) count(number, now, never);
   }
   waiting.clear();
   for (const client of clients) client.close();
   return {
-    requests: signal?.aborted ? ended : total,
+    requests: counted,
+    sent: signal?.aborted ? ended : total,
     errors,
     // The last one is due a moment before the end.
-    seconds: signal?.aborted ? (now - began) / 1000 : Math.max(seconds, ((late ? now : last) - began) / 1000),
+    seconds: signal?.aborted
+      ? Math.max(0, now - began) / 1000
+      : Math.max(seconds, ((late ? now : last) - began) / 1000),
     latencies: encodeHistogram(counts),
   };
 }

@@ -9,6 +9,7 @@ import { until } from '../../test/support/mesh.ts';
 import { originPort } from '../peers/peer.ts';
 import { type LoadResult, parseWrk } from '../wrk.ts';
 import { benchArchive, benchImage, programs } from './image.ts';
+import { pacedWarmUpSeconds } from './report.ts';
 import type { Load } from './runner.ts';
 
 const readySeconds = 90;
@@ -67,8 +68,8 @@ export class Pair {
 
   async paced(rate: number, seconds: number, connections: number): Promise<LoadSummary> {
     const target = { host: this.#host, port: originPort, path: '/', http2: false };
-    const load = { paced: { ...target, rate, seconds, connections } };
-    return summarize([await this.#run<PacedResult>(load, seconds)]);
+    const load = { paced: { ...target, rate, warmUpSeconds: pacedWarmUpSeconds, seconds, connections } };
+    return summarize([await this.#run<PacedResult>(load, pacedWarmUpSeconds + seconds)]);
   }
 
   async #run<T>(load: Load, seconds: number): Promise<T> {

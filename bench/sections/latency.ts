@@ -10,10 +10,13 @@ import type { Ground, Outcome, Section } from './section.ts';
 
 export const connections = 32;
 
+/** The load generator is a program that has just begun, and so may be the proxies. */
+export const warmUpSeconds = 2;
+
 export async function paced(ground: Ground, pair: Pair, rate: number, seconds: number): Promise<LoadResult> {
   const { hostname, port } = new URL(pair.url);
   const options: LoadOptions = {
-    ...{ host: hostname, port: Number(port || 80), path: '/', http2: false, connections, rate, seconds },
+    ...{ host: hostname, port: Number(port || 80), path: '/', http2: false, connections, rate, warmUpSeconds, seconds },
   };
   const [command, ...args] = ground.inside(pair)(...program('paced-once.ts', JSON.stringify(options)));
   return JSON.parse((await execa(command!, args)).stdout) as LoadResult;
@@ -36,7 +39,6 @@ async function run(ground: Ground): Promise<Outcome> {
   const results = new Map<Pair, LoadResult[]>(all.map((pair) => [pair, []]));
   for (let round = 1; round <= ground.rounds; round++)
     for (const pair of all) {
-      await paced(ground, pair, rate, 1);
       const result = await paced(ground, pair, rate, ground.seconds);
       results.get(pair)!.push(result);
       const { latency, errors } = summarize([result]);
@@ -67,7 +69,7 @@ function latencyCells(summary: LoadSummary, base: LoadSummary, share: number, is
 export const latency: Section = {
   name: 'latency',
   title: 'Added latency',
-  about: `HTTP/1.1 at a fixed rate, half of what Envoy carried at most, over ${connections} connections; each request's latency counts from when it was due. What a pair adds is counted from the same origin without proxies.`,
+  about: `HTTP/1.1 at a fixed rate, half of what Envoy carried at most, over ${connections} connections that ${warmUpSeconds} seconds of the same load have opened; each request's latency counts from when it was due. What a pair adds is counted from the same origin without proxies.`,
   protocol: 'http1',
   run,
 };

@@ -7,7 +7,7 @@ import type { Pair } from '../pair.ts';
 import { program } from '../program.ts';
 import { usage } from '../usage.ts';
 import { Counter } from './counter.ts';
-import { connections, paced } from './latency.ts';
+import { connections, paced, warmUpSeconds } from './latency.ts';
 import type { Ground, Outcome, Section } from './section.ts';
 
 const peers = 1_000;
@@ -33,7 +33,6 @@ async function calm({ proxies }: Pair): Promise<void> {
 }
 
 async function round(ground: Ground, pair: Pair, sides: Sides): Promise<void> {
-  await paced(ground, pair, rate, 1);
   sides.quiet.push(await paced(ground, pair, rate, ground.seconds));
   const clients = new Counter(ground.inside(pair)(...program('hold/slow.ts', pair.url, String(peers))));
   try {
@@ -82,7 +81,7 @@ async function run(ground: Ground): Promise<Outcome> {
 export const slow: Section = {
   name: 'slow',
   title: 'Slow clients',
-  about: `${rate} requests per second of HTTP/1.1 over ${connections} connections, without and with ${peers} clients beside them that take their time: a third send a head byte by byte, a third a body, a third ask for 20 MiB and read nothing. Each request's latency counts from when it was due.`,
+  about: `${rate} requests per second of HTTP/1.1 over ${connections} connections that ${warmUpSeconds} seconds of the same load have opened, without and with ${peers} clients beside them that take their time: a third send a head byte by byte, a third a body, a third ask for 20 MiB and read nothing. Each request's latency counts from when it was due.`,
   protocol: 'http1',
   run,
 };

@@ -10,7 +10,7 @@ import type { StagePods } from './stage.ts';
 
 /** For the answer, beyond the time that the load takes. */
 const slackMs = 30_000;
-const probe = { rate: 20, seconds: 0.5, connections: 1 };
+const probe = { rate: 20, warmUpSeconds: 0, seconds: 0.5, connections: 1 };
 
 /** @throws CliError `bench-failed` */
 export async function runLoad(
@@ -27,7 +27,13 @@ export async function runLoad(
     });
   try {
     const asked = { path: '/', method: 'POST', body: JSON.stringify(options), signal } as const;
-    const { status, body } = await askPod(kube, load.metadata, loadPort, asked, options.seconds * 1000 + slackMs);
+    const { status, body } = await askPod(
+      kube,
+      load.metadata,
+      loadPort,
+      asked,
+      (options.warmUpSeconds + options.seconds) * 1000 + slackMs,
+    );
     if (status === 200) return JSON.parse(body) as LoadResult;
     throw fail((JSON.parse(body) as { message: string }).message);
   } catch (error) {

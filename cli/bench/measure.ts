@@ -10,7 +10,10 @@ import type { StagePods } from './stage.ts';
 import type { Target } from './target.ts';
 import { applicationUsage, proxyUsage, type Usage } from './usage.ts';
 
+/** Of the copies, before the first round. */
 const warmUpSeconds = 3;
+/** Of each round: its connections are opened in it. */
+const roundWarmUpSeconds = 1;
 
 export interface Used {
   cpu_us_per_request: number;
@@ -43,7 +46,8 @@ export async function measure(
   const { signal } = context;
   const { rate, connections, http2, rounds, roundSeconds, waitMs } = options;
   const loadOf = (mode: Mode, seconds: number): LoadOptions => ({
-    ...{ host: stages[mode].host, port: target.port.port, path: target.path, http2, connections, rate, seconds },
+    ...{ host: stages[mode].host, port: target.port.port, path: target.path, http2, connections },
+    ...{ rate, warmUpSeconds: roundWarmUpSeconds, seconds },
     ...(target.authority === undefined ? {} : { authority: target.authority }),
   });
   const usage = async (mode: Mode): Promise<UsageSeen> => {
@@ -79,7 +83,7 @@ export async function measure(
   progress('reading what they used');
   const after = await both(usage);
   return both(async (mode) => {
-    const requests = all[mode].reduce((sum, one) => sum + one.requests, 0);
+    const requests = all[mode].reduce((sum, one) => sum + one.sent, 0);
     const used = (part: keyof UsageSeen): Used | undefined => {
       const [first, last] = [before[mode][part], after[mode][part]];
       if (!first || !last) return undefined;
