@@ -38,6 +38,9 @@ const node = [`${imageRoot}/node`, '--disable-warning=ExperimentalWarning'];
  */
 const collector = ['--max-semi-space-size=1', '--single-threaded-gc'];
 
+/** One thread compiles, not four that take the processors from requests together (proxy/compile-priority.ts). */
+const compiler = ['--v8-pool-size=1'];
+
 function fieldRef(name: string, fieldPath: string): Plain {
   return { name, valueFrom: { fieldRef: { fieldPath } } };
 }
@@ -138,7 +141,7 @@ export function proxySidecar(
   return {
     name: proxyContainer,
     image: options.image,
-    command: [...node, ...collector, `${imageRoot}/proxy.js`],
+    command: [...node, ...collector, ...compiler, `${imageRoot}/proxy.js`],
     restartPolicy: 'Always',
     env,
     ports: [

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { accessLogFormats, logLevels } from '../protocol/diagnostics.ts';
 import type { AccessLogFormat } from './access-log/format.ts';
 import { startAdmin } from './admin.ts';
+import { compileBehindRequests } from './compile-priority.ts';
 import { parseConfig, variablePrefix } from './config.ts';
 import { createLogger, type LogLevel } from './log.ts';
 import { originalDestination } from './net/original-destination.ts';
@@ -27,6 +28,12 @@ function fatal(what: string, error: unknown): never {
 }
 process.on('uncaughtException', (error) => fatal('the proxy failed', error));
 process.on('unhandledRejection', (error) => fatal('the proxy failed', error));
+
+try {
+  compileBehindRequests();
+} catch (error) {
+  log.warn('compiling may delay requests on a busy node', { why: (error as Error).message });
+}
 
 let trustBundle = '';
 try {
