@@ -2,7 +2,7 @@
 import { askPod } from '../../cli/pod-http.ts';
 import { resources } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { loadPort, type LoadResult as PacedResult } from '../../load/options.ts';
+import { loadFlags, loadPort, type LoadResult as PacedResult } from '../../load/options.ts';
 import { type LoadSummary, summarize } from '../../load/summary.ts';
 import { deployment, type TestCluster } from '../../test/support/cluster.ts';
 import { until } from '../../test/support/mesh.ts';
@@ -36,7 +36,7 @@ export class Pair {
       containers: [{ name: 'main', image: benchImage, imagePullPolicy: 'IfNotPresent', command }],
     });
     const server = container([programs.nginx, '-e', 'stderr', '-c', '/bench/nginx.conf']);
-    const client = container([programs.node, '--disable-warning=ExperimentalWarning', programs.runner]);
+    const client = container([programs.node, '--disable-warning=ExperimentalWarning', ...loadFlags, programs.runner]);
     await cluster.apply(
       ...deployment(namespace, 'server', server, originPort),
       ...deployment(namespace, 'client', client),

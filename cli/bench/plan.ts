@@ -4,6 +4,7 @@ import { obstacle } from '../../inject/index.ts';
 import { uninjectPod } from '../../inject/pod.ts';
 import type { PodTemplate } from '../../inject/types.ts';
 import type { Json, KubeObject } from '../../kube/types.ts';
+import { loadFlags } from '../../load/options.ts';
 import { imageRoot, injectAnnotation, meshPrefix, workloadAnnotation } from '../../protocol/names.ts';
 import { CliError } from '../errors.ts';
 import type { BenchOptions } from './options.ts';
@@ -129,7 +130,7 @@ function loadPod({ image, deadlineSeconds }: PlanOptions): Json {
     containers: [
       {
         ...{ name: 'load', image, imagePullPolicy: 'IfNotPresent' },
-        command: [`${imageRoot}/node`, '--disable-warning=ExperimentalWarning', `${imageRoot}/load.js`],
+        command: [`${imageRoot}/node`, '--disable-warning=ExperimentalWarning', ...loadFlags, `${imageRoot}/load.js`],
         resources: { requests: { cpu: '50m', memory: '64Mi' } },
         securityContext: {
           ...{ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
