@@ -4,7 +4,7 @@ import type { LoadOptions, LoadResult } from '../../load/options.ts';
 import { type LoadSummary, summarize } from '../../load/summary.ts';
 import type { Context } from '../context.ts';
 import { runLoad, untilAnswered } from './load.ts';
-import type { BenchOptions } from './options.ts';
+import { type BenchOptions, roundWarmUpSeconds } from './options.ts';
 import { type Mode, modes } from './plan.ts';
 import type { StagePods } from './stage.ts';
 import type { Target } from './target.ts';
@@ -12,8 +12,6 @@ import { applicationUsage, proxyUsage, type Usage } from './usage.ts';
 
 /** Of the copies, before the first round. */
 const warmUpSeconds = 3;
-/** Of each round: its connections are opened in it. */
-const roundWarmUpSeconds = 1;
 
 export interface Used {
   cpu_us_per_request: number;

@@ -14,6 +14,9 @@ export interface BenchFlags {
   wait: string;
 }
 
+/** Before each round, not counted: its connections are opened in it. */
+export const roundWarmUpSeconds = 1;
+
 export interface BenchOptions {
   /** Requests per second. */
   rate: number;

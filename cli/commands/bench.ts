@@ -77,11 +77,13 @@ async function bench(text: string, flags: Flags, context: Context): Promise<void
 
 async function planOf(kube: KubeClient, target: Target, options: BenchOptions, now: Date): Promise<BenchPlan> {
   const { planBench } = await import('../bench/plan.ts');
+  const { roundWarmUpSeconds } = await import('../bench/options.ts');
   const { resources } = await import('../../kube/resources.ts');
   const { controlName, controlNamespace } = await import('../../protocol/names.ts');
   const control = await kube.get(resources.deployments, controlName, controlNamespace);
   const image: string = control.spec.template.spec.containers[0].image;
-  const longest = 2 * (options.rounds + 1) * options.roundSeconds * 1000 + 2 * options.waitMs + spareMs;
+  const roundMs = (roundWarmUpSeconds + options.roundSeconds) * 1000;
+  const longest = 2 * (options.rounds + 1) * roundMs + 2 * options.waitMs + spareMs;
   const deadlineSeconds = Math.ceil(longest / 1000);
   return planBench(target, {
     image,
