@@ -6,7 +6,7 @@
  * --mix MINUTES: in place of all that, a mixed load and the memory of this mesh's proxies meanwhile.
  */
 import { writeFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
+import { chosen, orUsage, parseFlags, wholeNumber } from '../scripts/flags.ts';
 import { ensurePrograms, runtimePrograms } from '../scripts/programs.ts';
 import type { PodObject } from '../test/support/mesh.ts';
 import { mixTable, runMix } from './mix/run.ts';
@@ -29,35 +29,34 @@ const sections: Section[] = [http1, bodies, reconnecting, latency, idle, slow, h
 const known = [own, haproxy, envoy, httpProxy];
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    rounds: { type: 'string', default: '2' },
-    seconds: { type: 'string', default: '4' },
-    connections: { type: 'string', default: '8,32,128' },
-    peers: { type: 'string' },
-    json: { type: 'string' },
-    write: { type: 'boolean', default: false },
-    mix: { type: 'string' },
-  },
+const usage =
+  'npm run bench -- [--only NAMES] [--rounds 2] [--seconds 4] [--connections 8,32,128] [--peers NAMES] [--json FILE] [--write] | --mix MINUTES';
+
+const { values, rounds, seconds, connections, minutes, wanted, asked } = orUsage(usage, () => {
+  const flags = parseFlags({
+    options: {
+      only: { type: 'string' },
+      rounds: { type: 'string', default: '2' },
+      seconds: { type: 'string', default: '4' },
+      connections: { type: 'string', default: '8,32,128' },
+      peers: { type: 'string' },
+      json: { type: 'string' },
+      write: { type: 'boolean', default: false },
+      mix: { type: 'string' },
+    },
+  });
+  return {
+    values: flags,
+    rounds: wholeNumber('--rounds', flags.rounds),
+    seconds: wholeNumber('--seconds', flags.seconds),
+    connections: flags.connections.split(',').map((one) => wholeNumber('--connections', one)),
+    minutes: flags.mix === undefined ? undefined : wholeNumber('--mix', flags.mix),
+    wanted: chosen('--only', flags.only, sections),
+    asked: chosen('--peers', flags.peers, known),
+  };
 });
-const rounds = Number(values.rounds);
-const seconds = Number(values.seconds);
-const connections = values.connections.split(',').map(Number);
-if (![rounds, seconds, ...connections].every((number) => Number.isInteger(number) && number > 0))
-  throw new Error('--rounds, --seconds and --connections take whole numbers above 0');
 
-/** Those whose names a flag lists; all where it is not given. */
-function chosen<T extends { name: string }>(flag: string, list: string | undefined, all: T[]): T[] {
-  const names = all.map((one) => one.name.toLowerCase());
-  const wanted = list?.split(',') ?? names;
-  const stranger = wanted.find((name) => !names.includes(name));
-  if (stranger !== undefined) throw new Error(`${flag}: "${stranger}" is none of ${names.join(', ')}`);
-  return all.filter((one) => wanted.includes(one.name.toLowerCase()));
-}
-
-const wanted = chosen('--only', values.only, sections);
-const peers = chosen('--peers', values.peers, known).filter((peer) => {
+const peers = asked.filter((peer) => {
   const missing = peer.missing();
   if (missing) say(`${peer.name} is not here and is left out; to have it: ${missing}`);
   return !missing;
@@ -72,16 +71,15 @@ await ensurePrograms({
   curl: 'curl',
 });
 try {
-  if (values.mix === undefined) await compareAll();
-  else await mix(Number(values.mix));
+  if (minutes === undefined) await compareAll();
+  else await mix(minutes);
 } catch (error) {
   if (!(error instanceof Ended)) throw error;
   process.exit(error.exitCode);
 }
 
-async function mix(minutes: number): Promise<void> {
-  if (!(minutes >= 1)) throw new Error('--mix takes minutes, at least 1');
-  const result = await runMix(minutes, say);
+async function mix(length: number): Promise<void> {
+  const result = await runMix(length, say);
   process.stdout.write(`${mixTable(result)}\n`);
   if (values.json) await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
 }

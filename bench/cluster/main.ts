@@ -6,11 +6,11 @@
  * --write (docs/benchmarks.md).
  */
 import { writeFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
 import { execa } from 'execa';
 import { resources } from '../../kube/resources.ts';
 import { controlName, controlNamespace, injectAnnotation } from '../../protocol/names.ts';
 import { adminPort, controlAdminPort } from '../../protocol/ports.ts';
+import { orUsage, parseFlags, wholeNumber } from '../../scripts/flags.ts';
 import { ensurePrograms } from '../../scripts/programs.ts';
 import { TestCluster } from '../../test/support/cluster.ts';
 import { writeSection } from '../section.ts';
@@ -18,24 +18,27 @@ import { benchArchive, writeBenchImage } from './image.ts';
 import { Pair, residentOf } from './pods.ts';
 import { type Figures, type Memory, pacedConnections, type Run, type Sample, section, table } from './report.ts';
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '5' },
-    connections: { type: 'string', default: '8,32,128' },
-    rates: { type: 'string', default: '500,2000,5000' },
-    json: { type: 'string' },
-    write: { type: 'boolean', default: false },
-  },
+const usage =
+  'npm run bench:cluster -- [--rounds 3] [--seconds 5] [--connections 8,32,128] [--rates 500,2000,5000] [--json FILE] [--write]';
+
+const { values, run } = orUsage(usage, () => {
+  const flags = parseFlags({
+    options: {
+      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '5' },
+      connections: { type: 'string', default: '8,32,128' },
+      rates: { type: 'string', default: '500,2000,5000' },
+      json: { type: 'string' },
+      write: { type: 'boolean', default: false },
+    },
+  });
+  const list = (name: 'connections' | 'rates') => flags[name].split(',').map((one) => wholeNumber(`--${name}`, one));
+  const asked: Run = {
+    ...{ rounds: wholeNumber('--rounds', flags.rounds), seconds: wholeNumber('--seconds', flags.seconds) },
+    ...{ connections: list('connections'), rates: list('rates') },
+  };
+  return { values: flags, run: asked };
 });
-const run: Run = {
-  rounds: Number(values.rounds),
-  seconds: Number(values.seconds),
-  connections: values.connections.split(',').map(Number),
-  rates: values.rates.split(',').map(Number),
-};
-if (![run.rounds, run.seconds, ...run.connections, ...run.rates].every((one) => Number.isInteger(one) && one > 0))
-  throw new Error('--rounds, --seconds, --connections and --rates take whole numbers above 0');
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 const checkRuns = 3;
 

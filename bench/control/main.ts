@@ -8,49 +8,50 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { execa } from 'execa';
+import { Misuse, orUsage, parseFlags, wholeNumber } from '../../scripts/flags.ts';
 import { writeSection } from '../section.ts';
 import { Bench } from './bench.ts';
 import { enter, inside } from './inside.ts';
 import { section, table } from './report.ts';
 
-const { values } = parseArgs({
-  allowNegative: true,
-  options: {
-    proxies: { type: 'string', default: '1000' },
-    services: { type: 'string', default: '200' },
-    'per-proxy': { type: 'string', default: '20' },
-    namespaces: { type: 'string', default: '10' },
-    rate: { type: 'string', default: '10' },
-    seconds: { type: 'string', default: '30' },
-    load: { type: 'string', default: '2' },
-    telemetry: { type: 'boolean', default: true },
-    profile: { type: 'string' },
-    json: { type: 'string' },
-    write: { type: 'boolean', default: false },
-  },
+const usage =
+  'npm run bench:control -- [--proxies 1000] [--services 200] [--per-proxy 20] [--namespaces 10] [--rate 10] [--seconds 30] [--load 2] [--no-telemetry] [--profile FOLDER] [--json FILE] [--write]';
+
+const { values, settings } = orUsage(usage, () => {
+  const flags = parseFlags({
+    allowNegative: true,
+    options: {
+      proxies: { type: 'string', default: '1000' },
+      services: { type: 'string', default: '200' },
+      'per-proxy': { type: 'string', default: '20' },
+      namespaces: { type: 'string', default: '10' },
+      rate: { type: 'string', default: '10' },
+      seconds: { type: 'string', default: '30' },
+      load: { type: 'string', default: '2' },
+      telemetry: { type: 'boolean', default: true },
+      profile: { type: 'string' },
+      json: { type: 'string' },
+      write: { type: 'boolean', default: false },
+    },
+  });
+  const whole = (name: 'proxies' | 'services' | 'per-proxy' | 'namespaces' | 'rate' | 'seconds' | 'load') =>
+    wholeNumber(`--${name}`, flags[name]);
+  const size = {
+    ...{ proxies: whole('proxies'), services: whole('services') },
+    ...{ perProxy: whole('per-proxy'), namespaces: whole('namespaces') },
+  };
+  if (size.perProxy >= size.services) throw new Misuse('--per-proxy must be less than --services');
+  if (size.proxies < size.services)
+    throw new Misuse('--proxies must not be less than --services: each service has pods');
+  return {
+    values: flags,
+    settings: {
+      ...{ size, rate: whole('rate'), seconds: whole('seconds'), load: whole('load') },
+      telemetry: flags.telemetry,
+    },
+  };
 });
-
-function whole(name: 'proxies' | 'services' | 'per-proxy' | 'namespaces' | 'rate' | 'seconds' | 'load'): number {
-  const number = Number(values[name]);
-  if (!Number.isInteger(number) || number < 1) throw new Error(`--${name} takes a whole number above 0`);
-  return number;
-}
-
-const size = {
-  ...{ proxies: whole('proxies'), services: whole('services') },
-  ...{ perProxy: whole('per-proxy'), namespaces: whole('namespaces') },
-};
-if (size.perProxy >= size.services) throw new Error('--per-proxy must be less than --services');
-if (size.proxies < size.services) throw new Error('--proxies must not be less than --services: each service has pods');
-const settings = {
-  size,
-  rate: whole('rate'),
-  seconds: whole('seconds'),
-  load: whole('load'),
-  telemetry: values.telemetry,
-};
 
 if (!inside()) {
   await execa('node', ['scripts/build.ts'], { stdio: 'inherit' });

@@ -5,8 +5,8 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { parseArgs } from 'node:util';
 import { execa } from 'execa';
+import { orUsage, parseFlags, wholeNumber } from '../../scripts/flags.ts';
 import type { LocalMesh } from '../../test/support/local-mesh.ts';
 import { type PodObject, workload } from '../../test/support/mesh.ts';
 import { capacity, limited, type Offered, offer } from '../../test/support/overload.ts';
@@ -18,17 +18,20 @@ import { circumstances, writeSection } from '../section.ts';
 import { median } from '../statistics.ts';
 import { adaptiveConfig, envoyPort } from './envoy.ts';
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '2' },
-    seconds: { type: 'string', default: '15' },
-    write: { type: 'boolean', default: false },
-  },
+const { values, rounds, seconds } = orUsage('npm run bench:overload -- [--rounds 2] [--seconds 15] [--write]', () => {
+  const flags = parseFlags({
+    options: {
+      rounds: { type: 'string', default: '2' },
+      seconds: { type: 'string', default: '15' },
+      write: { type: 'boolean', default: false },
+    },
+  });
+  return {
+    values: flags,
+    rounds: wholeNumber('--rounds', flags.rounds),
+    seconds: wholeNumber('--seconds', flags.seconds),
+  };
 });
-const rounds = Number(values.rounds);
-const seconds = Number(values.seconds);
-if (![rounds, seconds].every((number) => Number.isInteger(number) && number > 0))
-  throw new Error('--rounds and --seconds take whole numbers above 0');
 
 interface Way {
   name: string;

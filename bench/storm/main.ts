@@ -2,14 +2,13 @@
  * `npm run bench:storm`: the load on a failing service three layers deep, with retries at each layer by the proxies, and
  * by the programs themselves. On a local mesh; needs root.
  */
-import { parseArgs } from 'node:util';
+import { orUsage, parseFlags, wholeNumber } from '../../scripts/flags.ts';
 import { atOnce, Chain, type Fault, faults, type Retrier, retriers, tries } from '../../test/support/chain.ts';
 import { markdown } from '../markdown.ts';
 import { Ended, onOwnMesh } from '../own-mesh.ts';
 import { circumstances, writeSection } from '../section.ts';
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
-const usage = 'npm run bench:storm -- [--requests 400] [--write]';
 
 interface Row {
   fault: Fault;
@@ -36,11 +35,12 @@ function table(rows: readonly Row[], requests: number): string {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { requests: { type: 'string', default: '400' }, write: { type: 'boolean', default: false } },
+  const { values, requests } = orUsage('npm run bench:storm -- [--requests 400] [--write]', () => {
+    const flags = parseFlags({
+      options: { requests: { type: 'string', default: '400' }, write: { type: 'boolean', default: false } },
+    });
+    return { values: flags, requests: wholeNumber('--requests', flags.requests) };
   });
-  const requests = Number(values.requests);
-  if (!Number.isInteger(requests) || requests < 1) throw new Error(`--requests is a whole number above 0; ${usage}`);
   const rows: Row[] = [];
   await onOwnMesh(say, async (mesh) => {
     const chain = await Chain.start(mesh, retriers);
