@@ -7,10 +7,13 @@ test('what is given, and what is not', () => {
   expect({ ...parseFlags({ options, args: ['--rounds', '3'] }) }).toEqual({ rounds: '3', write: false });
 });
 
-test.each([['--other'], ['--rounds'], ['--write=1'], ['positional']])('%s is misuse, in one line', (...args) => {
-  expect(() => parseFlags({ options, args })).toThrow(Misuse);
-  expect(() => parseFlags({ options, args })).toThrow(/^[^\n]{5,100}$/);
-});
+test.each([['--other'], ['--rounds'], ['--write=1'], ['--rounds', '-1'], ['positional']])(
+  '%s is misuse, in one line',
+  (...args) => {
+    expect(() => parseFlags({ options, args })).toThrow(Misuse);
+    expect(() => parseFlags({ options, args })).toThrow(/^[^\n]{5,100}$/);
+  },
+);
 
 test.each(['0', '-1', '1.5', 'a', ''])('%j is no whole number', (text) => {
   expect(() => wholeNumber('--rounds', text)).toThrow(new Misuse(`--rounds "${text}" is no whole number above 0`));

@@ -20,8 +20,8 @@ export function parseFlags<T extends ParseArgsConfig>(config: T): ReturnType<typ
     return parseArgs(config).values;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    // Of an unknown flag Node goes on to say how it would be a positional argument; these programs take none.
-    if (code?.startsWith('ERR_PARSE_ARGS_')) throw new Misuse(message.split('. ')[0]);
+    // What Node says after its first sentence is how the text could be meant otherwise: none of that is of use here.
+    if (code?.startsWith('ERR_PARSE_ARGS_')) throw new Misuse(message.split(/\.\s/)[0]);
     throw error;
   }
 }

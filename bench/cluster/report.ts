@@ -114,8 +114,8 @@ export function section(figures: Figures, run: Run): string {
 Measured ${circumstances()}, one node that client, server, both proxies and the cluster itself share. The client's pod asks the server's
 (nginx, one worker, 35-byte body) by its Service, in one namespace with the mesh and in one without; the two take turns within
 a round, and figures are medians over rounds. Throughput is wrk's. At a fixed rate, over ${pacedConnections} connections, each request's latency
-counts from when it was due; the second before that, in which the connections are opened, is not counted. Memory is resident, as each process tells it in its metrics. Linkerd's figures were measured on a
-like machine and cluster, not in this run.
+counts from when it was due; the second before that, in which the connections are opened, is not counted. Memory is resident, as
+each process tells it in its metrics. Linkerd's figures were measured on a like machine and cluster, not in this run.
 
 ${table(figures, run)}
 `;
