@@ -209,7 +209,10 @@ async function main(): Promise<void> {
   const stop = async (): Promise<void> => {
     log.info('control plane stopping');
     await drain({
-      notReady: () => waiting.add('shutdown'),
+      notReady: () => {
+        waiting.add('shutdown');
+        webhook.drain();
+      },
       elsewhere: () => others().length > 0,
       close: async () => {
         clearInterval(timer);

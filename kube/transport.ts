@@ -37,6 +37,8 @@ export interface Call {
 const maxBytes = 256 << 20;
 /** What a burst of calls leaves open: an idle TLS connection takes some 100 KB. */
 const maxFreeSockets = 4;
+/** API servers close an idle connection after 90 seconds: a call in that moment would fail. */
+const maxIdleMs = 60_000;
 
 export class Transport {
   readonly endpoint: Endpoint;
@@ -45,7 +47,13 @@ export class Transport {
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint;
     const { proxyEnv } = endpoint;
-    const shared = { keepAlive: true, maxSockets: 64, maxFreeSockets, ...(proxyEnv ? { proxyEnv } : {}) };
+    const shared = {
+      keepAlive: true,
+      maxSockets: 64,
+      maxFreeSockets,
+      timeout: maxIdleMs,
+      ...(proxyEnv ? { proxyEnv } : {}),
+    };
     this.#agent = endpoint.server.startsWith('https:')
       ? new https.Agent({ ...shared, ...this.tls })
       : new http.Agent(shared);

@@ -227,6 +227,36 @@ test('a renewed certificate is served without a restart, and a burst of pods is 
   expect(answers.every((one) => one.patch !== undefined)).toBe(true);
 }, 60_000);
 
+test('a connection outlives what API servers keep, and a replica that leaves keeps none', async () => {
+  const { webhook, port, authority } = await startWebhook();
+  const agent = new https.Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  const ask = () =>
+    new Promise<Record<string, unknown>>((resolve, reject) => {
+      const servername = 'mesh-injector.mesh-system.svc';
+      const options = { host: '127.0.0.1', port, ca: authority.trustBundle, servername, method: 'POST', agent };
+      const body = JSON.stringify({ request: { uid: 'u1', namespace: 'shop', object: podOf() } });
+      const request = https.request(options, (response) => {
+        const { statusCode, headers } = response;
+        response.resume().on('end', () => {
+          const [, seconds] = /timeout=(\d+)/.exec(String(headers['keep-alive'])) ?? [];
+          resolve({
+            statusCode,
+            connection: headers.connection,
+            seconds: Number(seconds),
+            again: request.reusedSocket,
+          });
+        });
+      });
+      request.on('error', reject).end(body);
+    });
+  const first = await ask();
+  expect(first).toMatchObject({ statusCode: 200, connection: 'keep-alive' });
+  expect(first.seconds).toBeGreaterThan(90);
+  webhook.drain();
+  expect(await ask()).toMatchObject({ statusCode: 200, connection: 'close', again: true });
+});
+
 test('the webhook configuration is given the roots', async () => {
   const { kube, authority } = await shop();
   expect(await keepCaBundle(kube, authority.trustBundle)).toBe(false);

@@ -17,6 +17,11 @@ import { readBody, TooLarge } from '../read-body.ts';
 import { InjectionEvents } from './events.ts';
 
 const maxBodyBytes = 4 << 20;
+/**
+ * API servers keep an idle connection for 90 seconds. A server that closes it sooner may do so in the moment in which a
+ * pod comes; the call fails then, and the pod starts without a proxy.
+ */
+const keepAliveMs = 5 * 60_000;
 
 export interface WebhookOptions {
   config: Config;
@@ -32,6 +37,7 @@ export class Webhook {
   readonly results = new Map<string, number>();
   readonly #options: WebhookOptions;
   readonly #events: InjectionEvents;
+  #leaving = false;
 
   constructor(options: WebhookOptions) {
     this.#options = options;
@@ -43,6 +49,12 @@ export class Webhook {
     // The API server gives up after five seconds.
     this.server.requestTimeout = 10_000;
     this.server.headersTimeout = 10_000;
+    this.server.keepAliveTimeout = keepAliveMs;
+  }
+
+  /** Answers on, and keeps no connection: the next call goes to another replica. */
+  drain(): void {
+    this.#leaving = true;
   }
 
   renew(own: OwnCertificate): void {
@@ -50,6 +62,7 @@ export class Webhook {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (this.#leaving) response.setHeader('connection', 'close');
     const answer = (status: number, text: string, type: string) =>
       response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(text) }).end(text);
     try {
