@@ -22,8 +22,8 @@ module.exports = {
     part('cni', ['kube', 'protocol', 'proxy/net'], 'writes the rules that the init step writes'),
     part(
       'control',
-      ['kube', 'inject', 'protocol', 'proxy/net', 'proxy/http2'],
-      'runs the same on every cluster; speaks HTTP/2 and gives back the pages of its start as the proxy does',
+      ['kube', 'inject', 'protocol', 'proxy/net', 'proxy/process', 'proxy/http2'],
+      'runs the same on every cluster; speaks HTTP/2 and gives back memory as the proxy does',
     ),
     part(
       'local',

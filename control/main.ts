@@ -7,7 +7,7 @@ import type { InboundPolicy } from '../protocol/discovery.ts';
 import { formatSpiffeId } from '../protocol/identity.ts';
 import { controlName } from '../protocol/names.ts';
 import { version } from '../protocol/version.ts';
-import { releaseStartPages } from '../proxy/net/start-pages.ts';
+import { giveBackMemory } from '../proxy/process/give-back.ts';
 import { createAdminServer } from './admin.ts';
 import { createApiServer, proxyInfos } from './api/server.ts';
 import { Cluster, workloadOf } from './cluster/index.ts';
@@ -33,8 +33,6 @@ import { otherReplicas } from './telemetry/replicas.ts';
 import { Troubles } from './troubles.ts';
 
 const upkeepMs = 10_000;
-/** By then a control plane has its own certificate and the objects of its cluster. */
-const startOverMs = 5_000;
 
 function listen(server: Server, port: number, host?: string): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -201,10 +199,7 @@ async function main(): Promise<void> {
   }, 500);
   const timer = setInterval(() => void upkeep(), upkeepMs);
   log.info('control plane running');
-  setTimeout(() => {
-    const megabytes = Math.round(releaseStartPages() / 2 ** 20);
-    log.debug('pages of the start given back', { megabytes });
-  }, startOverMs).unref();
+  giveBackMemory(log);
 
   const stop = async (): Promise<void> => {
     log.info('control plane stopping');

@@ -38,7 +38,7 @@ const node = [`${imageRoot}/node`, '--disable-warning=ExperimentalWarning'];
  */
 const collector = ['--max-semi-space-size=1', '--single-threaded-gc'];
 
-/** One thread compiles, not four that take the processors from requests together (proxy/compile-priority.ts). */
+/** One thread compiles, not four that take the processors from requests together (proxy/process/compile-priority.ts). */
 const compiler = ['--v8-pool-size=1'];
 
 function fieldRef(name: string, fieldPath: string): Plain {

@@ -3,16 +3,13 @@ import { readFileSync } from 'node:fs';
 import { accessLogFormats, logLevels } from '../protocol/diagnostics.ts';
 import type { AccessLogFormat } from './access-log/format.ts';
 import { startAdmin } from './admin.ts';
-import { compileBehindRequests } from './compile-priority.ts';
 import { parseConfig, variablePrefix } from './config.ts';
 import { createLogger, type LogLevel } from './log.ts';
 import { originalDestination } from './net/original-destination.ts';
-import { releaseStartPages } from './net/start-pages.ts';
 import { PodProxy } from './pod-proxy.ts';
+import { compileBehindRequests } from './process/compile-priority.ts';
+import { giveBackMemory } from './process/give-back.ts';
 import { Credentials } from './tls/credentials.ts';
-
-/** By then a proxy has its certificate and has carried its first requests. */
-const startOverMs = 5_000;
 
 const parsed = parseConfig(process.env);
 if ('problems' in parsed) {
@@ -71,10 +68,7 @@ await startAdmin(
 ).catch((error: unknown) => fatal('cannot listen on the admin port', error));
 await proxy.start().catch((error: unknown) => fatal('cannot listen', error));
 
-setTimeout(() => {
-  const megabytes = Math.round(releaseStartPages() / 2 ** 20);
-  log.debug('pages of the start given back', { megabytes });
-}, startOverMs).unref();
+giveBackMemory(log);
 
 const stop = (signal: string) => {
   log.info('draining', { signal, graceMs: config.gracePeriodMs });

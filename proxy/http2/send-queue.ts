@@ -1,6 +1,6 @@
 /** What a stream has to say and windows have not let through: content, then its end or a trailer. */
 
-import { release } from '../net/reclaim.ts';
+import { release } from '../process/reclaim.ts';
 
 /** Chunks smaller than this are gathered, so that a crowd of tiny ones costs what its bytes do. */
 const gatherBytes = 4096;

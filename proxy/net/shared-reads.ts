@@ -4,7 +4,7 @@
  * what a server that answers each read with 120 bytes takes. Nearly all that is read is parsed and copied into a frame before the next read.
  */
 import { Socket } from 'node:net';
-import { leftBehind } from './reclaim.ts';
+import { leftBehind } from '../process/reclaim.ts';
 
 /** What one read takes at most. */
 const memory = Buffer.allocUnsafeSlow(64 << 10);

@@ -2,7 +2,7 @@
  * The memory in which frames wait to be written: used again and again, by all connections that share it. What a crowd of
  * them needed at once is freed at once: left to the collector, 100 connections made 60 MB of it.
  */
-import { release } from './reclaim.ts';
+import { release } from '../process/reclaim.ts';
 
 const maxFree = 32;
 

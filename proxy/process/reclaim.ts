@@ -27,6 +27,11 @@ const collect = runInNewContext('gc') as (options: { type: 'minor' | 'major' }) 
 const { functions } = dlopen(null, { malloc_trim: { arguments: ['uint64'], return: 'int32' } });
 const trim = functions.malloc_trim as (keepBytes: bigint) => number;
 
+/** Gives back what the C library has free between what is used. */
+export function trimFree(): void {
+  trim(0n);
+}
+
 let behind = 0;
 let left = 0;
 let markedAt = Number.NEGATIVE_INFINITY;
@@ -51,7 +56,7 @@ export function leftBehind(bytes: number): void {
   const pause = held - left >= oldBytes ? markEveryMs : markAgainMs;
   if (held < oldBytes || now - markedAt < pause) return;
   collect({ type: 'major' });
-  trim(0n);
+  trimFree();
   markedAt = now;
   left = getHeapStatistics().external_memory;
 }
