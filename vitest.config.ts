@@ -21,7 +21,7 @@ const onBothGrounds = [
 ];
 
 /** Those that `npm test` has no time for. */
-const inMinutes = ['test/acceptance/{shedding,bulk}.test.ts', 'test/integration/durability.test.ts'];
+const inMinutes = ['test/acceptance/{shedding,bulk,faults}.test.ts', 'test/integration/{durability,removal}.test.ts'];
 
 /**
  * `unit` sits beside the code and needs nothing but Node; `system` needs root (network namespaces, nft) and real
