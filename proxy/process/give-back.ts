@@ -19,7 +19,10 @@ interface Log {
 /** What a look asks and does; in tests something else. */
 const own = { resident: () => process.memoryUsage.rss(), trim: trimFree, releaseStartPages };
 
-/** From now on. The timer keeps no process alive. A look that fails, as any may where no file descriptor is left, is told. */
+/**
+ * Begins to look; the timer keeps no process alive. A look that fails is a warning, and the next comes: where no file
+ * descriptor is left, it cannot read.
+ */
 export function giveBackMemory(log: Log, parts = own): NodeJS.Timeout {
   let started = false;
   let least = 0;

@@ -14,13 +14,17 @@ import { LocalMesh } from '../support/local-mesh.ts';
 import { nodeCommand, type TestMesh, until, workload } from '../support/mesh.ts';
 
 const port = 8000;
-/** Answers by path, and each fourth request to /flaky with 500; who asks there must have named this host. */
-const program = (host: string) => `
+/**
+ * Answers by path: each fourth request to /flaky with 500, to /nothing with 404, where they name the host that the URL of
+ * the test has.
+ */
+const program = (flakyHost: string) => `
 import http from 'node:http';
 let count = 0;
 http.createServer(({ url, headers }, response) => {
-  const flaky = headers.host === '${host}' ? (++count % 4 ? 200 : 500) : 421;
-  response.writeHead({ '/': 200, '/flaky': flaky }[url] ?? 404).end('hello');
+  const flaky = headers.host === '${flakyHost}' ? (++count % 4 ? 200 : 500) : 421;
+  const nothing = headers.host === 'web:${port}' ? 404 : 421;
+  response.writeHead({ '/': 200, '/plain': 200, '/flaky': flaky, '/nothing': nothing }[url] ?? 400).end('hello');
 }).listen(${port});
 process.on('SIGTERM', () => process.exit(0));`;
 
@@ -61,8 +65,15 @@ describe.skipIf(unable)('mesh bench', () => {
 
   test('measures copies without and with the mesh, and leaves all as it was', async () => {
     const picture = join(folder, 'web.svg');
-    const seen = await report('deploy/web', '--svg', picture);
-    expect(seen).toMatchObject({ deployment: 'web', port, path: '/', protocol: 'http1', rounds: 2, round_seconds: 1 });
+    const seen = await report('deploy/web', '--path', '/plain', '--svg', picture);
+    expect(seen).toMatchObject({
+      deployment: 'web',
+      port,
+      path: '/plain',
+      protocol: 'http1',
+      rounds: 2,
+      round_seconds: 1,
+    });
     for (const mode of [seen.without, seen.mesh]) {
       expect(mode).toMatchObject({ requests: 80, errors: 0, error_causes: {} });
       const steps = [mode.p50_ms, mode.p90_ms, mode.p99_ms, mode.p99_9_ms, mode.max_ms];
@@ -90,7 +101,7 @@ describe.skipIf(unable)('mesh bench', () => {
   });
 
   test('what is never answered with success is an error that says what came', async () => {
-    const failed = await bench('deploy/web', '--path', '/nothing', '-o', 'json').catch((error: Error) => error.message);
+    const failed = await bench(`http://web:${port}/nothing`, '-o', 'json').catch((error: Error) => error.message);
     expect(failed).toContain('"code":"bench-failed"');
     expect(failed).toContain('status 404');
     await restored();
