@@ -37,6 +37,8 @@ export class Http1Connection implements Http1Client, Timed {
   #pending: Buffer | undefined;
   #draining = false;
   #clientEnded = false;
+  /** It has not taken the responses so far: no other request of its is begun until it has. */
+  #clientFull = false;
   #working = false;
   #closed = false;
 
@@ -48,7 +50,7 @@ export class Http1Connection implements Http1Client, Timed {
     this.deadline = options.timers.now + headTimeoutMs;
     client.on('data', (chunk: Buffer) => this.#onClientData(chunk));
     client.on('end', () => this.#onClientEnd());
-    client.on('drain', () => this.#exchange.resume());
+    client.on('drain', () => this.#onClientDrain());
     client.on('error', () => this.#onClientGone());
     client.on('close', () => {
       this.#onClientGone();
@@ -104,10 +106,17 @@ export class Http1Connection implements Http1Client, Timed {
 
   #onClientEnd(): void {
     this.#clientEnded = true;
+    if (this.#clientFull && this.#pending && this.#phase === 'idle') return;
     if (this.#phase === 'idle' || this.#phase === 'head') this.#endClient();
     else if (this.#phase === 'exchange' && !this.#requestBody.done) {
       this.#abort(clientGone('the client ended inside its request'));
     } else if (!this.#pending) this.#exchange.closeAfter = true;
+  }
+
+  #onClientDrain(): void {
+    this.#clientFull = false;
+    this.#exchange.resume();
+    if (this.#phase === 'idle') this.#goOn();
   }
 
   #onClientGone(): void {
@@ -135,7 +144,7 @@ export class Http1Connection implements Http1Client, Timed {
   #readRequests(): void {
     if (this.#working) return;
     this.#working = true;
-    while (this.#pending && (this.#phase === 'idle' || this.#phase === 'head')) {
+    while (this.#pending && !this.#clientFull && (this.#phase === 'idle' || this.#phase === 'head')) {
       const buffer = this.#pending;
       if (this.#phase === 'idle') {
         this.#phase = 'head';
@@ -153,6 +162,7 @@ export class Http1Connection implements Http1Client, Timed {
       this.#begin(buffer, end);
     }
     this.#working = false;
+    if (this.#pending && this.#clientFull) this.#client.pause();
   }
 
   #begin(buffer: Buffer, headEnd: number): void {
@@ -176,7 +186,8 @@ export class Http1Connection implements Http1Client, Timed {
   // === From the exchange ===
 
   write(bytes: Buffer, more: boolean): boolean {
-    return writeTogether(this.#client, bytes, more);
+    this.#clientFull = !writeTogether(this.#client, bytes, more);
+    return !this.#clientFull;
   }
 
   onFull(): void {
@@ -201,9 +212,14 @@ export class Http1Connection implements Http1Client, Timed {
     if (this.#exchange.closeAfter) return this.#endClient();
     this.#phase = 'idle';
     this.deadline = this.#options.timers.now + idleTimeoutMs;
+    this.#goOn();
+  }
+
+  /** Behind a response: what the client asks next. */
+  #goOn(): void {
     if (this.#pending) this.#readRequests();
     const now: Phase = this.#phase as Phase;
-    if (now === 'exchange') return;
+    if (now === 'exchange' || (this.#pending && this.#clientFull)) return;
     if (!this.#clientEnded) this.#client.resume();
     else if (now !== 'over') this.#endClient();
   }

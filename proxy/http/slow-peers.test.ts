@@ -32,14 +32,20 @@ function held(): number {
   return process.memoryUsage().arrayBuffers;
 }
 
-/** An application: `/large` has 4 MiB, sent as fast as they are taken; `/drip` begins a head and stops; `/silent` says nothing. */
+const someAnswer = ok('x'.repeat(8 << 10));
+
+let answered = 0;
+
+/** An application: `/some` has 8 KiB, `/large` has 4 MiB, sent as fast as they are taken; `/drip` begins a head and stops; `/silent` says nothing. */
 function answer(peer: Peer): void {
   const asked = peer.text.split('\r\n\r\n');
+  answered += asked.length - 1;
   peer.text = asked.pop()!;
   for (const head of asked) {
     const path = head.split(' ')[1]!;
     if (path === '/large') sendLarge(peer.socket);
     else if (path === '/drip') peer.write('HTTP/1.1 200 OK\r\nX-Sl');
+    else if (path === '/some') peer.write(someAnswer);
     else if (path !== '/silent') peer.write(ok(path));
   }
 }
@@ -66,6 +72,7 @@ test.each([
   ['stop inside their head', `${started('/')}X-Long: ${'y'.repeat(60 << 10)}`],
   ['stop inside a body', 'POST /silent HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx'],
   ['never read what they asked for', get('/large').repeat(8)],
+  ['never read the small answers to all that they ask', get('/some').repeat(20_000)],
   ['never stop asking', flood],
   ['ask an application that stops inside its head', get('/drip')],
   ['ask an application that never answers', get('/silent')],
@@ -83,7 +90,8 @@ test.each([
     client.write(get(`/good${i}`));
     await client.reads(`/good${i}`);
     client.text = '';
-    const moved = slow.reduce((sum, one) => sum + one.bytesWritten - one.writableLength, 0);
+    // One answer is that to the good one.
+    const moved = slow.reduce((sum, one) => sum + one.bytesWritten - one.writableLength, answered - i);
     still = moved === last ? still + 1 : 0;
     last = moved;
   }
@@ -92,6 +100,42 @@ test.each([
   expect(slow.filter((one) => one.destroyed)).toEqual([]);
   client.write(get('/last'));
   await client.reads('/last');
+});
+
+test.each([
+  ['goes on asking', false],
+  ['has said its last', true],
+])('a client that reads late, and %s, gets an answer to all it asked', async (_, ended) => {
+  const { port } = await bench({ onServer: (peer) => peer.socket.on('data', () => answer(peer)) });
+  const asked = 4000;
+  answered = 0;
+  const client = await dial(port);
+  client.write(get('/some').repeat(asked));
+  if (ended) client.end();
+  let last = -1;
+  await expect
+    .poll(
+      () => {
+        const still = answered > 0 && answered === last;
+        last = answered;
+        return still;
+      },
+      { interval: 200 },
+    )
+    .toBe(true);
+  // What the system, and what the proxy holds for one client.
+  expect(answered).toBeLessThan(asked);
+  let read = 0;
+  client.on('data', (bytes: Buffer) => {
+    read += bytes.length;
+  });
+  const closeLine = ended ? 'Connection: close\r\n'.length : 0;
+  await expect.poll(() => read).toBe(asked * someAnswer.length + closeLine);
+  if (ended) await expect.poll(() => client.readableEnded).toBe(true);
+  else {
+    client.write(get('/some'));
+    await expect.poll(() => read).toBe((asked + 1) * someAnswer.length);
+  }
 });
 
 test('a head, a body and a response that come byte by byte pass whole', async () => {

@@ -1,5 +1,5 @@
 /** Cuts a connection's bytes into frames (RFC 9113 section 4.1). DATA is passed on as it comes, all else whole. */
-import { owned } from '../net/shared-reads.ts';
+import { owned, partOf } from '../net/shared-reads.ts';
 import type { Breach } from './breach.ts';
 import { errorCode, flag, frame, frameHeaderBytes, maxFrameBytes, preface } from './frames.ts';
 
@@ -114,7 +114,7 @@ export class FrameReader {
   #content(bytes: Buffer, at: number): number {
     const to = Math.min(bytes.length, at + this.#left);
     this.#left -= to - at;
-    const content = at === 0 && to === bytes.length ? bytes : bytes.subarray(at, to);
+    const content = at === 0 && to === bytes.length ? bytes : partOf(bytes, at, to);
     this.#handler.onData(this.#stream, content, this.#end && this.#left === 0);
     return to;
   }

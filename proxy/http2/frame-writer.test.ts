@@ -52,6 +52,44 @@ test('a read of 64 KiB makes as few frames as records allow', async () => {
   expect(frameLengths(writes[0]!)).toEqual([inRecord, inRecord, inRecord, inRecord, 4 * frameHeaderBytes]);
 });
 
+test('what is read while much is unsent has room in the frames, up to a bound; whoever sent it hears when to go on', async () => {
+  let done = () => {};
+  const socket = new Duplex({
+    read() {},
+    write(_chunk, _encoding, callback) {
+      done = callback;
+    },
+    writev(_chunks, callback) {
+      done = callback;
+    },
+  });
+  const flow: SendFlow = new SendFlow(new FrameWriter(socket, () => flow.pump()), new StreamTable(), 'server');
+  flow.widen(64 << 20);
+  const owner = {
+    sendData: (stream, chunk, end) => flow.send(stream, chunk, end),
+    waitsForWindow: (stream) => flow.wait(stream),
+    get blocked() {
+      return flow.blocked;
+    },
+  } as StreamOwner;
+  const chunk = Buffer.alloc(64 << 10);
+  const streams = Array.from({ length: 30 }, (_, i) => byteStream(owner, 2 * i + 1, 1 << 20, 0));
+  const drained = new Set<number>();
+  for (const one of streams) one.on('drain', () => drained.add(one.id));
+  const open = streams.map((one) => one.write(chunk));
+  const queued = streams.map(({ queuedBytes }) => queuedBytes);
+  // 256 KiB with their headers before they are told to wait, 768 before what they have said waits too.
+  expect(open.filter(Boolean)).toHaveLength(3);
+  expect(queued.slice(0, 11).every((bytes) => bytes === 0)).toBe(true);
+  expect(queued.slice(13).every((bytes) => bytes === chunk.length)).toBe(true);
+  for (let i = 0; i < 100 && drained.size < 27; i++) {
+    done();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect([...drained].sort((a, b) => a - b)).toEqual(streams.slice(3).map(({ id }) => id));
+  expect(streams.every(({ queuedBytes }) => queuedBytes === 0)).toBe(true);
+});
+
 test('records end where frames end, however content comes, and all of it arrives', async () => {
   const sizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 80_000 }), fc.constant(64 << 10)), { maxLength: 6 });
   await fc.assert(

@@ -3,8 +3,9 @@ import type { Duplex } from 'node:stream';
 import { largeBlocks, type WriteBlocks } from '../net/write-blocks.ts';
 import { flag, frame, frameHeaderBytes, maxFrameBytes, writeFrameHeader } from './frames.ts';
 
-/** Beyond this much unsent, streams wait. */
+/** Beyond this much unsent, streams are told to wait; what they have read by then has room up to `fullBlocks`. */
 const blockedBlocks = 4;
+const fullBlocks = 12;
 /** Of one TLS record's content at most (RFC 8446 section 5.1). */
 const recordBytes = 16_384;
 
@@ -20,7 +21,7 @@ export class FrameWriter {
   readonly #onDrain: () => void;
   readonly #memory: WriteBlocks;
   /** Filled and not yet given to the socket; the last one takes more. */
-  #blocks: Block[] = [];
+  readonly #blocks: Block[] = [];
   #bytes = 0;
   #scheduled = false;
   /** What the socket has: one write at a time, and what comes meanwhile goes out together. */
@@ -48,6 +49,10 @@ export class FrameWriter {
 
   get blocked(): boolean {
     return this.#bytes > blockedBlocks * this.#memory.bytes;
+  }
+
+  get full(): boolean {
+    return this.#bytes > fullBlocks * this.#memory.bytes;
   }
 
   /** Bytes that have not been given to the system. */
@@ -126,12 +131,8 @@ export class FrameWriter {
 
   #write(): void {
     if (this.#blocks.length === 0 || this.#socket.destroyed) return;
-    const blocks = this.#memory.single ? this.#blocks.splice(0, 1) : this.#blocks;
-    if (this.#memory.single) this.#bytes -= blocks[0]!.used;
-    else {
-      this.#blocks = [];
-      this.#bytes = 0;
-    }
+    const blocks = this.#blocks.splice(0, this.#memory.single ? 1 : blockedBlocks);
+    for (const { used } of blocks) this.#bytes -= used;
     this.#writing = blocks;
     const last = blocks.length - 1;
     if (last > 0) this.#socket.cork();

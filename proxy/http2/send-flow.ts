@@ -56,7 +56,7 @@ export class SendFlow {
       return 0;
     }
     let sent = 0;
-    while (sent < chunk.length && !this.#writer.blocked) {
+    while (sent < chunk.length && !this.#writer.full) {
       const size = Math.min(chunk.length - sent, stream.sendWindow, this.#window, maxTurnBytes);
       if (size <= 0) break;
       const whole = sent === 0 && size === chunk.length;
@@ -67,6 +67,11 @@ export class SendFlow {
       sent += size;
     }
     return sent;
+  }
+
+  /** Whoever sends had better wait: what is unsent is much already. */
+  get blocked(): boolean {
+    return this.#writer.blocked;
   }
 
   wait(stream: SessionStream): void {
@@ -86,10 +91,10 @@ export class SendFlow {
   }
 
   #pumpOne(stream: SessionStream): void {
+    this.#waiting.delete(stream);
     stream.pump();
     // One whose own window is empty hears of it by a WINDOW_UPDATE of its own.
     if (stream.queued && stream.sendWindow > 0) this.#waiting.add(stream);
-    else this.#waiting.delete(stream);
   }
 
   /** WINDOW_UPDATE of the connection. */

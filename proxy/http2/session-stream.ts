@@ -9,6 +9,8 @@ export interface StreamOwner {
   sendHeaders(stream: SessionStream, block: Buffer, end: boolean): void;
   /** Sends as much as windows allow; how much that was. `end`: the stream ends behind the chunk. */
   sendData(stream: SessionStream, chunk: Buffer, end: boolean): number;
+  /** So much is unsent that whoever sends had better wait; `waitsForWindow` tells when it has gone. */
+  readonly blocked: boolean;
   waitsForWindow(stream: SessionStream): void;
   /** Offers read bytes as window to the peer; whether they were given. */
   widen(stream: SessionStream, credit: number): boolean;

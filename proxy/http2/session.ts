@@ -165,6 +165,10 @@ export class Http2Session<S extends SessionStream> implements StreamOwner {
     this.halfClosed(stream);
   }
 
+  get blocked(): boolean {
+    return this.#sending.blocked;
+  }
+
   waitsForWindow(stream: SessionStream): void {
     this.#sending.wait(stream);
   }

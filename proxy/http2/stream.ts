@@ -9,6 +9,11 @@ import { type SessionStream, type StreamOwner, StreamReset } from './session-str
 type Done = (error?: Error | null) => void;
 
 const highWaterMark = 64 << 10;
+/**
+ * More is likely to follow such a chunk: its writer is told to wait as soon as anything waits. One of smaller chunks is not
+ * until `highWaterMark`: small answers would cost a pause each.
+ */
+const largeChunk = 32 << 10;
 const nothing = Buffer.alloc(0);
 
 /**
@@ -37,6 +42,7 @@ export class Http2Stream extends Duplex implements SessionStream {
   /** Received and not yet read by its user; read and not yet credited to the peer. */
   #held = 0;
   #credit = 0;
+  #holdsWindow = false;
 
   /** Made by the session only. */
   constructor(session: StreamOwner, id: number, sendWindow: number, receiveWindow: number) {
@@ -84,6 +90,12 @@ export class Http2Stream extends Duplex implements SessionStream {
       this.push(null);
       this.session.halfClosed(this);
     }
+  }
+
+  /** Its reader has to catch up: until it has, the peer is given no more window, and what the window lets through still comes. */
+  set holdsWindow(holds: boolean) {
+    this.#holdsWindow = holds;
+    if (!holds) this.#settle();
   }
 
   credit(bytes: number): void {
@@ -138,7 +150,11 @@ export class Http2Stream extends Duplex implements SessionStream {
     }
     this.#send(typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
     if (typeof done === 'function') this.#afterQueue(done as Done);
-    this.#needDrain ||= this.queuedBytes >= highWaterMark;
+    const early = chunk.length >= largeChunk && (this.queued || this.session.blocked);
+    if (!this.#needDrain && (early || this.queuedBytes >= highWaterMark)) {
+      this.#needDrain = true;
+      this.session.waitsForWindow(this);
+    }
     return !this.#needDrain;
   }
 
@@ -185,7 +201,7 @@ export class Http2Stream extends Duplex implements SessionStream {
   /** Tells the session what its user has read since the last time. */
   #settle(): void {
     const read = this.#held - this.readableLength;
-    if (read <= 0) return;
+    if (read <= 0 || this.#holdsWindow) return;
     this.#held -= read;
     this.credit(read);
   }

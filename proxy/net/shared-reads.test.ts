@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isShared, owned, shareReads } from './shared-reads.ts';
+import { isShared, owned, partOf, shareReads } from './shared-reads.ts';
 import { connectionPair } from './test-connection.ts';
 
 /** Both ends of a connection; what `reader` reads is shared. */
@@ -33,6 +33,36 @@ describe('shared reads', () => {
     await expect.poll(() => read?.toString()).not.toBe('first');
     expect(kept?.toString()).toBe('first');
     expect(owned(kept!)).toBe(kept);
+  });
+
+  test('a part is that of the present read, and no new object where the one before will do', async () => {
+    const { reader, writer } = await pair();
+    const parts: Buffer[] = [];
+    const texts: string[] = [];
+    reader.on('data', (bytes: Buffer) => {
+      for (const [start, end] of [
+        [1, 3],
+        [1, 3],
+        [1, 4],
+        [0, 2],
+      ]) {
+        parts.push(partOf(bytes, start!, end!));
+        texts.push(parts.at(-1)!.toString());
+        expect(isShared(parts.at(-1)!)).toBe(true);
+        expect(owned(parts.at(-1)!).toString()).toBe(texts.at(-1));
+      }
+    });
+    reader.resume();
+    writer.write('abcde');
+    await expect.poll(() => texts).toEqual(['bc', 'bc', 'bcd', 'ab']);
+    expect(parts[1]).toBe(parts[0]);
+    expect(parts[2]).not.toBe(parts[1]);
+    writer.write('fghij');
+    await expect.poll(() => texts.slice(4)).toEqual(['gh', 'gh', 'ghi', 'fg']);
+    // Bytes of anybody's own have parts of their own.
+    const own = Buffer.from('klmno');
+    expect(partOf(own, 0, 2).toString()).toBe('kl');
+    expect(isShared(partOf(own, 0, 2))).toBe(false);
   });
 
   test('what comes while nobody reads waits, in order, with the end behind it', async () => {

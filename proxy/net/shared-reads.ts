@@ -35,17 +35,32 @@ export function shareReads(socket: Socket): void {
   reader[callbackField] = onRead;
 }
 
+/** What was read last, and the part of it that was asked for last: most reads of a large body have the bounds of the one before. */
+let whole = memory;
+let part = memory;
+let partStart = 0;
+const { buffer: memoryBuffer } = memory;
+
 /** False: read no more for now. */
 function onRead(this: Socket, size: number): boolean {
-  const bytes = memory.subarray(0, size);
-  if (!this.readableFlowing || this.readableLength > 0) return this.push(Buffer.from(bytes));
-  this.emit('data', bytes);
+  if (whole.length !== size) whole = memory.subarray(0, size);
+  if (!this.readableFlowing || this.readableLength > 0) return this.push(Buffer.from(whole));
+  this.emit('data', whole);
   return true;
 }
 
 /** Whether the bytes are good for the present event only. */
 export function isShared(bytes: Buffer): boolean {
-  return bytes.buffer === memory.buffer;
+  return bytes === part || bytes === whole || bytes.buffer === memoryBuffer;
+}
+
+/** `bytes.subarray(start, end)`, without a new object where that of an earlier read will do. */
+export function partOf(bytes: Buffer, start: number, end: number): Buffer {
+  if (bytes !== whole) return bytes.subarray(start, end);
+  if (partStart === start && part.length === end - start) return part;
+  partStart = start;
+  part = memory.subarray(start, end);
+  return part;
 }
 
 /** The same bytes, to keep: a copy where the next read would overwrite them. */

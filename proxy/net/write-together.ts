@@ -52,7 +52,11 @@ class Pieces {
   #writeBlock(): void {
     const block = this.#block;
     if (!block) return;
-    const open = this.to.write(block.subarray(0, this.#used), () => largeBlocks.giveBack(block));
+    const bytes = block.subarray(0, this.#used);
+    // One that has to wait holds a block; not one that it has filled by less than half.
+    const waits = this.to.writableLength > 0 && this.#used < block.length / 2;
+    const open = waits ? this.to.write(Buffer.from(bytes)) : this.to.write(bytes, () => largeBlocks.giveBack(block));
+    if (waits) largeBlocks.giveBack(block);
     // What was there when the writer was told to wait has gone meanwhile: nothing else will tell it to go on.
     if (open && this.#full) process.nextTick(() => this.to.emit('drain'));
     this.#full = false;

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { Address, Endpoint } from '../../protocol/discovery.ts';
 import type { SpiffeId } from '../../protocol/identity.ts';
@@ -10,6 +11,7 @@ import { TestCa } from '../tls/test-ca.ts';
 import { PoolingConnector } from './connector.ts';
 import { HboneClient } from './hbone-client.ts';
 import { HboneServer, type TunnelRequest } from './hbone-server.ts';
+import { tunnelSettings } from './settings.ts';
 
 const ca = new TestCa();
 const id = (account: string) => `spiffe://cluster.local/ns/shop/sa/${account}` as SpiffeId;
@@ -162,6 +164,39 @@ test('idle tunnels of a replaced certificate are not used again', async () => {
   next.release();
   expect(await open(endpoint)).toBe(next);
   expect(tunnels).toBe(3);
+});
+
+test('a tunnel that is paused lets through what its window does, at once and no more; released, it is paused no longer', async () => {
+  const content = Buffer.alloc(3 * tunnelSettings.streamWindow, 'c');
+  const { endpoint, open } = await startTunnel((request) => {
+    const stream = request.accept();
+    stream.on('data', () => stream.write(content));
+  });
+  const carrier = await open(endpoint);
+  let heard = 0;
+  const hear = () => {
+    carrier.handler = {
+      ...listening(),
+      onCarrierData(chunk) {
+        heard += chunk.length;
+        carrier.pause();
+      },
+    };
+    carrier.write(Buffer.from('go'), false);
+  };
+  hear();
+  await vi.waitFor(() => expect(heard).toBe(tunnelSettings.streamWindow));
+  await wait(50);
+  expect(heard).toBe(tunnelSettings.streamWindow);
+  carrier.resume();
+  await vi.waitFor(() => expect(heard).toBe(2 * tunnelSettings.streamWindow));
+  carrier.resume();
+  await vi.waitFor(() => expect(heard).toBe(content.length));
+  carrier.release();
+  expect(await open(endpoint)).toBe(carrier);
+  hear();
+  // The whole window is there again.
+  await vi.waitFor(() => expect(heard).toBe(content.length + tunnelSettings.streamWindow));
 });
 
 test('a stream the peer refuses may be tried elsewhere', async () => {

@@ -59,16 +59,18 @@ class PooledCarrier implements Carrier {
     return writeTogether(this.#duplex, chunk, more);
   }
   pause(): void {
-    this.#duplex.pause();
+    if (this.secure) (this.#duplex as Http2Stream).holdsWindow = true;
+    else this.#duplex.pause();
   }
   resume(): void {
-    this.#duplex.resume();
+    if (this.secure) (this.#duplex as Http2Stream).holdsWindow = false;
+    else if (this.#duplex.isPaused()) this.#duplex.resume();
   }
 
   release(): void {
     this.handler = undefined;
     this.reused = true;
-    if (this.#duplex.isPaused()) this.#duplex.resume();
+    this.resume();
     this.#owner.keep(this);
   }
 
