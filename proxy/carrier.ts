@@ -26,6 +26,7 @@ export interface Carrier {
   handler: CarrierHandler | undefined;
   /** `more` of the request is sure to follow. False asks the writer to wait for onCarrierDrain. */
   write(chunk: Buffer, more: boolean): boolean;
+  /** Until `resume()`, no more is asked for; what a tunnel's window has let through by then is still handed over. */
   pause(): void;
   resume(): void;
   /** The exchange is over and the connection in a clean state: it may carry another. */

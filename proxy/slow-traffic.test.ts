@@ -1,6 +1,6 @@
 /** Clients that never read, through both proxies: what is held for each of them is bounded. */
 import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -9,9 +9,11 @@ import { get, ok } from './http/test-bench.ts';
 import { ips, mesh, meshed, publish, startApps, startMesh, stopMesh } from './test-mesh.ts';
 
 const sockets: Socket[] = [];
+const servers: Server[] = [];
 beforeAll(() => startMesh());
 afterEach(() => {
   for (const socket of sockets.splice(0)) socket.destroy();
+  for (const server of servers.splice(0)) server.close();
 });
 afterAll(stopMesh);
 
@@ -43,6 +45,7 @@ test.each([
       });
     }),
   );
+  servers.push(...apps.servers);
   mesh.destination = formatAddress(`10.0.0.${count % 255}`, 80);
   publish(mesh.destination, [meshed(ips[0]!, apps.port)]);
   const asks = Buffer.from(get('/').repeat(count));
@@ -67,5 +70,4 @@ test.each([
   // Applications share their answer, and clients what they ask.
   await expect.poll(() => (held() - before) / many, { timeout: 5_000 }).toBeLessThan(512 << 10);
   expect(sockets.filter((one) => one.destroyed)).toEqual([]);
-  for (const server of apps.servers) server.close();
 });

@@ -106,7 +106,7 @@ export class Http1Connection implements Http1Client, Timed {
 
   #onClientEnd(): void {
     this.#clientEnded = true;
-    if (this.#clientFull && this.#pending && this.#phase === 'idle') return;
+    if (this.#heldBack && this.#phase === 'idle') return;
     if (this.#phase === 'idle' || this.#phase === 'head') this.#endClient();
     else if (this.#phase === 'exchange' && !this.#requestBody.done) {
       this.#abort(clientGone('the client ended inside its request'));
@@ -140,6 +140,11 @@ export class Http1Connection implements Http1Client, Timed {
 
   // === Requests ===
 
+  /** What it asks next waits for it to read. */
+  get #heldBack(): boolean {
+    return this.#clientFull && this.#pending !== undefined;
+  }
+
   /** Works off what is pending; a loop rather than recursion, since one chunk may hold many requests. */
   #readRequests(): void {
     if (this.#working) return;
@@ -162,7 +167,7 @@ export class Http1Connection implements Http1Client, Timed {
       this.#begin(buffer, end);
     }
     this.#working = false;
-    if (this.#pending && this.#clientFull) this.#client.pause();
+    if (this.#heldBack) this.#client.pause();
   }
 
   #begin(buffer: Buffer, headEnd: number): void {
@@ -219,7 +224,7 @@ export class Http1Connection implements Http1Client, Timed {
   #goOn(): void {
     if (this.#pending) this.#readRequests();
     const now: Phase = this.#phase as Phase;
-    if (now === 'exchange' || (this.#pending && this.#clientFull)) return;
+    if (now === 'exchange' || this.#heldBack) return;
     if (!this.#clientEnded) this.#client.resume();
     else if (now !== 'over') this.#endClient();
   }

@@ -3,9 +3,15 @@ import type { Duplex } from 'node:stream';
 import { largeBlocks, type WriteBlocks } from '../net/write-blocks.ts';
 import { flag, frame, frameHeaderBytes, maxFrameBytes, writeFrameHeader } from './frames.ts';
 
-/** Beyond this much unsent, streams are told to wait; what they have read by then has room up to `fullBlocks`. */
+/** Beyond this much unsent, streams are told to wait. */
 const blockedBlocks = 4;
-const fullBlocks = 12;
+/**
+ * What they have read by then has room up to here. With the chunk that passes the bound and what the socket has at the time,
+ * that is less than a session may leave unsent at all.
+ */
+const fullBlocks = 8;
+/** Of one write to the socket at most. */
+const writtenBlocks = 4;
 /** Of one TLS record's content at most (RFC 8446 section 5.1). */
 const recordBytes = 16_384;
 
@@ -51,6 +57,7 @@ export class FrameWriter {
     return this.#bytes > blockedBlocks * this.#memory.bytes;
   }
 
+  /** Nothing more is taken that can wait. */
   get full(): boolean {
     return this.#bytes > fullBlocks * this.#memory.bytes;
   }
@@ -131,7 +138,7 @@ export class FrameWriter {
 
   #write(): void {
     if (this.#blocks.length === 0 || this.#socket.destroyed) return;
-    const blocks = this.#blocks.splice(0, this.#memory.single ? 1 : blockedBlocks);
+    const blocks = this.#blocks.splice(0, this.#memory.single ? 1 : writtenBlocks);
     for (const { used } of blocks) this.#bytes -= used;
     this.#writing = blocks;
     const last = blocks.length - 1;

@@ -53,7 +53,8 @@ export class MessageStream implements SessionStream {
   /** How much of the chunk needs to wait no more; `onSent` tells of the rest, which is copied. */
   sendData(chunk: Buffer, end: boolean): number {
     if (!this.localOpen) return chunk.length;
-    const sent = this.#queue || this.owner.blocked ? 0 : this.owner.sendData(this, chunk, end);
+    const waits = this.#queue !== undefined || (this.owner.blocked && chunk.length > 0);
+    const sent = waits ? 0 : this.owner.sendData(this, chunk, end);
     if (sent < chunk.length) {
       this.#queue ??= new SendQueue();
       this.#queue.add(sent === 0 ? chunk : chunk.subarray(sent));

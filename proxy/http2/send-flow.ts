@@ -25,7 +25,7 @@ const maxTurnBytes = 64 << 10;
 export class SendFlow {
   readonly #writer: FrameWriter;
   readonly #streams: StreamTable<SessionStream>;
-  /** Streams with a chunk that a window has not let through, in the order in which they began to wait. */
+  /** Streams with a chunk that had to wait, or that were told to wait themselves, in the order in which they began to. */
   readonly #waiting = new Set<SessionStream>();
   readonly #role: Role;
   #window = initialWindow;

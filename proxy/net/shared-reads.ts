@@ -65,7 +65,11 @@ export function partOf(bytes: Buffer, start: number, end: number): Buffer {
 
 /** The same bytes, to keep: a copy where the next read would overwrite them. */
 export function owned(bytes: Buffer): Buffer {
-  if (!isShared(bytes)) return bytes;
+  return isShared(bytes) ? copied(bytes) : bytes;
+}
+
+/** A copy, to keep for a while. */
+export function copied(bytes: Buffer): Buffer {
   leftBehind(bytes.length);
   return Buffer.from(bytes);
 }

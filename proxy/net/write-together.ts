@@ -5,7 +5,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import { isShared, owned } from './shared-reads.ts';
+import { copied, isShared, owned } from './shared-reads.ts';
 import { largeBlocks } from './write-blocks.ts';
 
 /**
@@ -53,10 +53,12 @@ class Pieces {
     const block = this.#block;
     if (!block) return;
     const bytes = block.subarray(0, this.#used);
-    // One that has to wait holds a block; not one that it has filled by less than half.
-    const waits = this.to.writableLength > 0 && this.#used < block.length / 2;
-    const open = waits ? this.to.write(Buffer.from(bytes)) : this.to.write(bytes, () => largeBlocks.giveBack(block));
-    if (waits) largeBlocks.giveBack(block);
+    let open: boolean;
+    // Behind bytes that wait it will wait too: less than half a block does not hold a whole one for so long.
+    if (this.to.writableLength > 0 && this.#used < block.length / 2) {
+      open = this.to.write(copied(bytes));
+      largeBlocks.giveBack(block);
+    } else open = this.to.write(bytes, () => largeBlocks.giveBack(block));
     // What was there when the writer was told to wait has gone meanwhile: nothing else will tell it to go on.
     if (open && this.#full) process.nextTick(() => this.to.emit('drain'));
     this.#full = false;

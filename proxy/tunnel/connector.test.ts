@@ -197,6 +197,14 @@ test('a tunnel that is paused lets through what its window does, at once and no 
   hear();
   // The whole window is there again.
   await vi.waitFor(() => expect(heard).toBe(content.length + tunnelSettings.streamWindow));
+  // Given away while it is paused, it is its taker's to pause and resume.
+  carrier
+    .detach()
+    .on('data', (chunk: Buffer) => {
+      heard += chunk.length;
+    })
+    .resume();
+  await vi.waitFor(() => expect(heard).toBe(2 * content.length));
 });
 
 test('a stream the peer refuses may be tried elsewhere', async () => {

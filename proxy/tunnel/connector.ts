@@ -83,6 +83,7 @@ class PooledCarrier implements Carrier {
   detach(): Duplex {
     this.handler = undefined;
     const duplex = this.#duplex;
+    if (this.secure) (duplex as Http2Stream).holdsWindow = false;
     duplex.pause();
     // Whoever takes it adds listeners of its own, perhaps later; the close follows, and it looks for that.
     duplex.on('error', () => {});
