@@ -9,7 +9,7 @@ export interface CarrierHandler {
   /** The server has sent all it will. */
   onCarrierEnd(): void;
   onCarrierDrain(): void;
-  /** The connection is gone; called at most once and never after release() or destroy(). */
+  /** The connection is gone; called at most once and never after release(), retire() or destroy(). */
   onCarrierClose(error: Error | undefined): void;
 }
 
@@ -31,6 +31,8 @@ export interface Carrier {
   resume(): void;
   /** The exchange is over and the connection in a clean state: it may carry another. */
   release(): void;
+  /** The exchange is over, and the server has said that it closes the connection behind it. */
+  retire(): void;
   /** Not to be used again. */
   destroy(error?: Error): void;
   /** Gives the bare connection away (upgrade, opaque traffic): no handler, no pool any more. Paused. */

@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { ProxyError } from '../error.ts';
+import { closeWith } from '../net/close-with.ts';
 import { owned } from '../net/shared-reads.ts';
 import { abort } from '../net/splice.ts';
 import type { Timed } from '../net/timer-wheel.ts';
@@ -23,6 +24,11 @@ const lingerMs = 2_000;
 
 /** Between requests; reading a head; its request is on its way; bytes are spliced or discarded. */
 type Phase = 'idle' | 'head' | 'exchange' | 'over';
+
+/** A request that is the last of its connection. */
+function closes(head: HeadParser): boolean {
+  return head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive);
+}
 
 export class Http1Connection implements Http1Client, Timed {
   deadline = 0;
@@ -130,6 +136,17 @@ export class Http1Connection implements Http1Client, Timed {
     this.#options.onClose();
   }
 
+  /** Behind the last of a response. */
+  #endWith(last: Buffer): void {
+    if (!this.#saidLast) {
+      writeTogether(this.#client, last, false);
+      return this.#endClient();
+    }
+    this.#phase = 'over';
+    this.deadline = this.#options.timers.now + lingerMs;
+    closeWith(this.#client, last);
+  }
+
   #endClient(): void {
     this.#phase = 'over';
     this.deadline = this.#options.timers.now + lingerMs;
@@ -180,7 +197,7 @@ export class Http1Connection implements Http1Client, Timed {
     if (this.#clientEnded && !this.#requestBody.done) return this.#endClient();
     this.#phase = 'exchange';
     const last = (this.#clientEnded && end === buffer.length) || this.#draining;
-    const closeAfter = head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive) || last;
+    const closeAfter = closes(head) || last;
     if (end < buffer.length) {
       this.#pending = buffer.subarray(end);
       this.#client.pause();
@@ -213,11 +230,16 @@ export class Http1Connection implements Http1Client, Timed {
     if (open && !this.#pending && !this.#clientEnded) this.#client.resume();
   }
 
-  onComplete(): void {
-    if (this.#exchange.closeAfter) return this.#endClient();
+  onComplete(last: Buffer): void {
+    if (this.#exchange.closeAfter) return this.#endWith(last);
     this.#phase = 'idle';
     this.deadline = this.#options.timers.now + idleTimeoutMs;
     this.#goOn();
+  }
+
+  /** Of the request at hand: nothing comes behind it. */
+  get #saidLast(): boolean {
+    return this.#clientEnded || (closes(this.#request) && this.#requestBody.done && !this.#pending);
   }
 
   /** Behind a response: what the client asks next. */
@@ -254,8 +276,7 @@ export class Http1Connection implements Http1Client, Timed {
     }
     const { method, responseEdit: edit } = this.#exchange.record;
     const { errorHeader: header } = this.#options;
-    this.#client.write(errorResponse(error.code, error.message, { header, head: method === 'HEAD', edit }));
-    this.#endClient();
+    this.#endWith(errorResponse(error.code, error.message, { header, head: method === 'HEAD', edit }));
   }
 
   /** For the client's fault. */

@@ -24,6 +24,8 @@ import { HeadParser } from './head-parser.ts';
 import { Replay } from './replay.ts';
 import { closeLine, edited, keepAliveLine, without } from './rewrite.ts';
 
+const nothing = Buffer.alloc(0);
+
 /** The client's side, as its exchange sees it. */
 export interface Http1Client {
   /**
@@ -36,8 +38,8 @@ export interface Http1Client {
   /** The server has to catch up with the request; `onRoom` tells when it has. */
   onFull(): void;
   onRoom(): void;
-  /** The response is complete. */
-  onComplete(): void;
+  /** The response is complete. `last`: its last bytes, which are not written yet, where `closeAfter` says that it ends. */
+  onComplete(last: Buffer): void;
   /** A 101 is written: from here on the bytes are the applications' own. */
   onSwitch(server: Duplex): void;
   /** It failed for good, and is told to the observer. `begun`: a part of the response is written. */
@@ -291,9 +293,13 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
     const end = this.#responseBody.take(buffer, start);
     if (this.#responseBody.error)
       return this.#attemptFailed(badResponse(`the response's body is malformed: ${this.#responseBody.error}`));
-    if (start > 0) this.#toClient(this.#responseHeadAnd(buffer, end, line, start));
-    else this.#toClient(end === buffer.length ? buffer : buffer.subarray(0, end));
-    if (this.#responseBody.done) this.#complete(end < buffer.length);
+    const { done } = this.#responseBody;
+    const whole = end === buffer.length;
+    const bytes =
+      start > 0 ? this.#responseHeadAnd(buffer, end, line, start) : whole ? buffer : buffer.subarray(0, end);
+    if (done && this.closeAfter) return this.#complete(!whole, bytes);
+    this.#toClient(bytes);
+    if (done) this.#complete(!whole, nothing);
     else if (start > 0 && !this.#over) this.#responseFields.hold(owned(buffer.subarray(0, start)), start);
   }
 
@@ -317,7 +323,7 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
   }
 
   onCarrierEnd(): void {
-    if (this.#responseStarted && this.#responseBody.framing === 'until-close') return this.#complete(false);
+    if (this.#responseStarted && this.#responseBody.framing === 'until-close') return this.#complete(false, nothing);
     this.#carrierLost(undefined);
   }
 
@@ -336,10 +342,12 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
 
   // === Ends ===
 
-  #complete(excess: boolean): void {
+  /** `last`: what is not written yet. */
+  #complete(excess: boolean, last: Buffer): void {
+    this.record.receivedBytes += last.length;
     this.#letGo(excess);
     this.#end();
-    this.#client.onComplete();
+    this.#client.onComplete(last);
   }
 
   /** `spoilt`: no other exchange can follow on the connection. */
@@ -348,8 +356,9 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
     this.#carrier = undefined;
     carrier.handler = undefined;
     // A server that has not taken up an offer to switch protocols may yet read what follows as something else.
-    const unsure = spoilt || this.#serverCloses || !this.#requestBody.done || this.#request.upgrade;
+    const unsure = spoilt || !this.#requestBody.done || this.#request.upgrade;
     if (unsure) carrier.destroy();
+    else if (this.#serverCloses) carrier.retire();
     else carrier.release();
   }
 

@@ -202,6 +202,9 @@ async function converse(requests: readonly Buffer[], responses: readonly Buffer[
       release() {
         current = undefined;
       },
+      retire() {
+        current = undefined;
+      },
       destroy() {
         current = undefined;
       },

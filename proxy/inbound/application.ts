@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Address, Endpoint } from '../../protocol/discovery.ts';
 import type { Carrier, CarrierCallback, CarrierHandler } from '../carrier.ts';
 import type { Exchange, Http1Target } from '../http/exchange.ts';
+import { letClose } from '../net/leave.ts';
 import { writeTogether } from '../net/write-together.ts';
 import { dialTcp } from '../tunnel/connector.ts';
 import type { Gate } from './gate.ts';
@@ -50,6 +51,10 @@ class ApplicationCarrier implements Carrier {
     this.reused = true;
     if (this.socket.isPaused()) this.socket.resume();
     this.#onIdle(this, true);
+  }
+  retire(): void {
+    this.handler = undefined;
+    letClose(this.socket);
   }
   destroy(): void {
     this.handler = undefined;

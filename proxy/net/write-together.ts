@@ -95,9 +95,14 @@ export function writeTogether(to: Duplex, bytes: Buffer, more: boolean): boolean
   return open;
 }
 
+/** Writes what was held. */
+export function writeHeld(to: Duplex): void {
+  corked.find((pieces) => pieces.to === to)?.end();
+}
+
 /** As `to.end`, behind what was held. */
 export function endTogether(to: Duplex): void {
-  corked.find((pieces) => pieces.to === to)?.end();
+  writeHeld(to);
   to.end();
 }
 

@@ -8,6 +8,7 @@ import { overloaded } from '../http/failures.ts';
 import { errorCode } from '../http2/frames.ts';
 import type { Http2Stream } from '../http2/stream.ts';
 import { hearLastWords } from '../net/last-words.ts';
+import { letClose } from '../net/leave.ts';
 import { shareReads } from '../net/shared-reads.ts';
 import type { TimerWheel } from '../net/timer-wheel.ts';
 import { turnBytes, writeTogether } from '../net/write-together.ts';
@@ -72,6 +73,12 @@ class PooledCarrier implements Carrier {
     this.reused = true;
     this.resume();
     this.#owner.keep(this);
+  }
+
+  retire(): void {
+    if (this.secure) return this.destroy();
+    this.handler = undefined;
+    letClose(this.#duplex);
   }
 
   destroy(error?: Error): void {

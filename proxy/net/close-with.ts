@@ -1,0 +1,47 @@
+/**
+ * Ends a connection together with the last of what is written. A write and the end that follows it are two segments; a client
+ * that has read its answer closes between them, and then it is its port that stays in TIME_WAIT for a minute. One that
+ * connects for each request has used up its 28,000 ports after as many, and looks through all of them for each connection.
+ */
+import { dlopen } from 'node:ffi';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
+import { writeHeld, writeTogether } from './write-together.ts';
+
+// netinet/in.h, netinet/tcp.h
+const IPPROTO_TCP = 6;
+const TCP_CORK = 3;
+
+const { functions } = dlopen(null, {
+  setsockopt: { arguments: ['int32', 'int32', 'int32', 'buffer', 'uint32'], return: 'int32' },
+});
+const setsockopt = functions.setsockopt as (
+  fd: number,
+  level: number,
+  name: number,
+  value: Buffer,
+  size: number,
+) => number;
+const on = Buffer.alloc(4);
+on.writeInt32LE(1);
+
+/**
+ * To a peer that has said that it sends nothing more: what it sent all the same, and nobody read, would make a reset of the
+ * end, and the reset would take what was written from it (RFC 9112 section 9.6). `last` may be bytes of a shared read.
+ */
+export function closeWith(to: Duplex, last: Buffer): void {
+  const plain = to instanceof Socket && !(to instanceof TLSSocket);
+  // Where the option is refused they are two segments.
+  if (plain) cork(to);
+  if (last.length > 0) writeTogether(to, last, false);
+  else writeHeld(to);
+  if (plain && to.writableLength === 0) to.destroy();
+  else to.end();
+}
+
+/** The system keeps back a segment that is not full until the end, or for 200 ms. */
+function cork(socket: Socket): void {
+  const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
+  if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_CORK, on, on.length);
+}
