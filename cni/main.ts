@@ -13,7 +13,7 @@ let version = supportedVersions.at(-1)!;
 try {
   const request = readRequest(process.env, readFileSync(0, 'utf8'));
   version = request.config.cniVersion;
-  const space = new PodNamespace(folder);
+  const space = new PodNamespace(folder, warn);
   const output = await handle(request, {
     redirectOf: (asked) => redirectOf(asked, join(folder, '..', apiFile), warn),
     write: (netns, skipped) => space.write(netns, skipped),

@@ -1,7 +1,7 @@
 /** nft in the network namespace of a pod, by the copies that lie beside the plugin. */
 import { spawnSync } from 'node:child_process';
 import { dlopen } from 'node:ffi';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SkippedPorts } from '../protocol/redirect.ts';
 import { type NftResult, writeRules } from '../proxy/net/write-rules.ts';
@@ -27,15 +27,30 @@ function enter(netns: string): void {
 
 export class PodNamespace {
   readonly #folder: string;
+  readonly #warn: (why: string) => void;
 
   /** `folder`: where the copies are. */
-  constructor(folder: string) {
+  constructor(folder: string, warn: (why: string) => void) {
     this.#folder = folder;
+    this.#warn = warn;
   }
 
   write(netns: string, skipped: SkippedPorts): void {
     enter(netns);
+    this.#reusePorts();
     writeRules((script) => this.#nft(script, '-f', '-'), skipped);
+  }
+
+  /**
+   * A port in TIME_WAIT may be dialled from again after a second. The proxy dials the application once for each connection of
+   * its clients: where those close first and come a few hundred times per second, it would have no ports left.
+   */
+  #reusePorts(): void {
+    try {
+      writeFileSync('/proc/sys/net/ipv4/tcp_tw_reuse', '1');
+    } catch (error) {
+      this.#warn(`ports in TIME_WAIT cannot be used again: ${(error as Error).message}`);
+    }
   }
 
   has(netns: string): boolean {

@@ -38,7 +38,8 @@ ip addr add ${address}/32 dev eth0
 ip link set eth0 up
 ip route add ${nodeAddress} dev eth0 scope link
 ip route add default via ${nodeAddress} dev eth0
-echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start || true'`,
+echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start || true
+echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse || true'`,
   ]);
 }
 

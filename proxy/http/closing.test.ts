@@ -91,6 +91,19 @@ test('a server that says that it closes is let close first', async () => {
   expectAccepted(timeWaits(application));
 });
 
+test.each([
+  ['Connection: close', get('/', 'Connection: close\r\n'), get('/', 'Connection: close\r\n')],
+  ['HTTP/1.0', 'GET / HTTP/1.0\r\nHost: a\r\n\r\n', 'GET / HTTP/1.0\r\nHost: a\r\nConnection: close\r\n\r\n'],
+  ['keep-alive', get('/'), get('/')],
+])('a server that has one client hears which request is the last, another does not: %s', async (_, request, alone) => {
+  for (const serverAlone of [true, false]) {
+    const { client, servers } = await bench({ serverAlone, onServer: echoPaths });
+    client.write(request);
+    await client.reads('/');
+    expect(servers[0]!.text).toBe(serverAlone ? alone : request.replace('Connection: close\r\n', ''));
+  }
+});
+
 test('a server that says so and does not is left within two seconds', async () => {
   const { client, servers } = await bench();
   client.write(get('/'));

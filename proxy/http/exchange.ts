@@ -220,6 +220,8 @@ export interface Http1Options extends HttpOptions {
    * response, to break the connection off, so that the other proxy can try elsewhere.
    */
   onServerLost?: (error: ProxyError) => void;
+  /** The server's connection is this client's alone, and hears which of its requests is the last. */
+  serverAlone?: boolean;
 }
 
 export interface Http2Options extends HttpOptions {

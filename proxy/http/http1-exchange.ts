@@ -188,8 +188,10 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
   #head(bytes: Buffer): Buffer {
     const { dropped } = this.#request;
     const edit = this.record.requestEdit;
-    if (edit) return edited(bytes, bytes.length, dropped, undefined, this.#headEnd, edit);
-    return without(bytes, bytes.length, dropped, undefined, 0);
+    // Whoever closes first keeps the port in TIME_WAIT: that is the server's to do, as it were without a proxy.
+    const line = this.closeAfter && this.#options.serverAlone ? closeLine : undefined;
+    if (edit) return edited(bytes, bytes.length, dropped, line, this.#headEnd, edit);
+    return without(bytes, bytes.length, dropped, line, line ? this.#headEnd : 0);
   }
 
   #attemptFailed(cause: ProxyError): void {

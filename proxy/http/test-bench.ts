@@ -47,7 +47,9 @@ export interface Bench {
 }
 
 /** A client connected to the engine, which takes its endpoints in turn. */
-export async function bench(options: { before?: Address[]; onServer?: (peer: Peer) => void } = {}): Promise<Bench> {
+export async function bench(
+  options: { before?: Address[]; serverAlone?: boolean; onServer?: (peer: Peer) => void } = {},
+): Promise<Bench> {
   const servers: Peer[] = [];
   const application = await listen(
     createServer({ allowHalfOpen: true }, (socket) => {
@@ -94,6 +96,7 @@ export async function bench(options: { before?: Address[]; onServer?: (peer: Pee
         observer,
         timers,
         errorHeader: true,
+        serverAlone: options.serverAlone === true,
         onClose: () => {},
         onRefused: (code) => refused.push(code),
       });

@@ -191,7 +191,7 @@ export class Inbound {
       ...this.#engine(client, place, target, gate),
       target,
       // The peer's proxy may try another endpoint; REFUSED_STREAM tells it that the application saw nothing.
-      ...(identity ? { onServerLost: (error: ProxyError) => breakOff(stream, error) } : {}),
+      ...(identity ? { onServerLost: (error: ProxyError) => breakOff(stream, error) } : { serverAlone: true }),
     });
     place.take(connection);
     if (stream.destroyed) connection.destroy();

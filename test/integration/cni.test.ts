@@ -71,6 +71,7 @@ describe.skipIf(!root)('the CNI plugin', () => {
 
   it('writes the rules of a meshed pod, which the pod then finds', () => {
     expect(call('ADD', 'cni;skip-inbound=9000;skip-outbound=65535')).toEqual({ status: 0, answer: prevResult });
+    expect(ip('netns', 'exec', pod, 'cat', '/proc/sys/net/ipv4/tcp_tw_reuse')).toBe('1\n');
     expect(rules()).toMatch(/dport \{[^}]*9000[^}]*\} return/);
     for (const host of ['10.9.8.9', 'fd08::9'])
       expect(validate(host, '65535')).toEqual({ status: 0, stderr: 'mesh-validate: redirect rules are in place\n' });
