@@ -25,6 +25,8 @@ const lingerMs = 2_000;
 /** Between requests; reading a head; its request is on its way; bytes are spliced or discarded. */
 type Phase = 'idle' | 'head' | 'exchange' | 'over';
 
+const nothing = Buffer.alloc(0);
+
 /** A request that is the last of its connection. */
 function closes(head: HeadParser): boolean {
   return head.connectionClose || (head.minor === 0 && !head.connectionKeepAlive);
@@ -136,23 +138,14 @@ export class Http1Connection implements Http1Client, Timed {
     this.#options.onClose();
   }
 
-  /** Behind the last of a response. */
-  #endWith(last: Buffer): void {
-    if (!this.#saidLast) {
-      writeTogether(this.#client, last, false);
-      return this.#endClient();
-    }
+  /** Behind the `last` bytes of its answer. `deaf`: nothing more comes from it. */
+  #endClient(last: Buffer = nothing, deaf = this.#clientEnded): void {
     this.#phase = 'over';
     this.deadline = this.#options.timers.now + lingerMs;
-    closeWith(this.#client, last);
-  }
-
-  #endClient(): void {
-    this.#phase = 'over';
-    this.deadline = this.#options.timers.now + lingerMs;
+    if (deaf) return closeWith(this.#client, last);
+    if (last.length > 0) writeTogether(this.#client, last, false);
     endTogether(this.#client);
-    if (!this.#clientEnded) this.#client.resume();
-    else if (this.#client.writableFinished) this.#client.destroy();
+    this.#client.resume();
   }
 
   // === Requests ===
@@ -231,7 +224,7 @@ export class Http1Connection implements Http1Client, Timed {
   }
 
   onComplete(last: Buffer): void {
-    if (this.#exchange.closeAfter) return this.#endWith(last);
+    if (this.#exchange.closeAfter) return this.#endClient(last, this.#saidLast);
     this.#phase = 'idle';
     this.deadline = this.#options.timers.now + idleTimeoutMs;
     this.#goOn();
@@ -276,7 +269,8 @@ export class Http1Connection implements Http1Client, Timed {
     }
     const { method, responseEdit: edit } = this.#exchange.record;
     const { errorHeader: header } = this.#options;
-    this.#endWith(errorResponse(error.code, error.message, { header, head: method === 'HEAD', edit }));
+    const answer = errorResponse(error.code, error.message, { header, head: method === 'HEAD', edit });
+    this.#endClient(answer, this.#saidLast);
   }
 
   /** For the client's fault. */

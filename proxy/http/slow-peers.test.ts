@@ -21,7 +21,7 @@ async function dial(port: number): Promise<Socket> {
   return socket;
 }
 
-const many = 60;
+const many = 30;
 const large = 4 << 20;
 const block = Buffer.alloc(64 << 10, 'x');
 

@@ -33,7 +33,7 @@ on.writeInt32LE(1);
 export function closeWith(to: Duplex, last: Buffer): void {
   const plain = to instanceof Socket && !(to instanceof TLSSocket);
   // Where the option is refused they are two segments.
-  if (plain) cork(to);
+  if (plain && last.length > 0) cork(to);
   if (last.length > 0) writeTogether(to, last, false);
   else writeHeld(to);
   if (plain && to.writableLength === 0) to.destroy();
