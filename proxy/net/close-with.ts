@@ -1,7 +1,7 @@
 /**
  * Ends a connection together with the last of what is written. A write and the end that follows it are two segments; a client
  * that has read its answer closes between them, and then it is its port that stays in TIME_WAIT for a minute. One that
- * connects for each request has used up its 28,000 ports after as many, and looks through all of them for each connection.
+ * connects for each request has soon used up half of its 28,000 ports, and looks through these for each connection.
  */
 import { dlopen } from 'node:ffi';
 import { Socket } from 'node:net';
