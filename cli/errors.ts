@@ -62,7 +62,10 @@ export const errorTable = {
   // Measurements.
   'cannot-bench': { exit: failure, fix: 'Measure another deployment, or one made for it.' },
   'bench-running': { exit: failure, fix: 'Wait for it.' },
-  'bench-failed': { exit: failure, fix: 'Try the path and port with `curl` first; see `mesh logs` of the workload.' },
+  'bench-failed': {
+    exit: failure,
+    fix: 'Name what answers a plain GET with `--path` and `--port`; see `mesh logs` of the workload.',
+  },
   'bench-timeout': { exit: timeout, fix: 'Look at the events of its pods, or wait longer with --wait 10m.' },
   // What takes long.
   'delete-timeout': { exit: timeout, fix: 'Look at its finalizers and events, or wait longer with --wait 10m.' },

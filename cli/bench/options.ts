@@ -47,7 +47,8 @@ export function parseOptions(flags: BenchFlags): BenchOptions {
     );
   return {
     rounds,
-    roundSeconds,
+    // A third of ten seconds is shown as it is measured.
+    roundSeconds: Number(roundSeconds.toFixed(1)),
     rate: wholeNumber('--rate', flags.rate, 100_000),
     connections: wholeNumber('--connections', flags.connections, 1000),
     replicas: wholeNumber('--replicas', flags.replicas, 50),
