@@ -91,10 +91,13 @@ test('a server that says that it closes is let close first', async () => {
   expectAccepted(timeWaits(application));
 });
 
+const switching = 'Connection: close, upgrade\r\nUpgrade: x\r\n';
+
 test.each([
   ['Connection: close', get('/', 'Connection: close\r\n'), get('/', 'Connection: close\r\n')],
   ['HTTP/1.0', 'GET / HTTP/1.0\r\nHost: a\r\n\r\n', 'GET / HTTP/1.0\r\nHost: a\r\nConnection: close\r\n\r\n'],
   ['keep-alive', get('/'), get('/')],
+  ['an offer to switch protocols', get('/', switching), get('/', switching)],
 ])('a server that has one client hears which request is the last, another does not: %s', async (_, request, alone) => {
   for (const serverAlone of [true, false]) {
     const { client, servers } = await bench({ serverAlone, onServer: echoPaths });

@@ -189,7 +189,8 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
     const { dropped } = this.#request;
     const edit = this.record.requestEdit;
     // Whoever closes first keeps the port in TIME_WAIT: that is the server's to do, as it were without a proxy.
-    const line = this.closeAfter && this.#options.serverAlone ? closeLine : undefined;
+    const last = this.closeAfter && !this.#request.upgrade;
+    const line = last && this.#options.serverAlone ? closeLine : undefined;
     if (edit) return edited(bytes, bytes.length, dropped, line, this.#headEnd, edit);
     return without(bytes, bytes.length, dropped, line, line ? this.#headEnd : 0);
   }
