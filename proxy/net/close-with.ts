@@ -3,26 +3,16 @@
  * that has read its answer closes between them, and then it is its port that stays in TIME_WAIT for a minute. One that
  * connects for each request has soon used up half of its 28,000 ports, and looks through these for each connection.
  */
-import { dlopen } from 'node:ffi';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+import { fdOf, setsockopt } from './socket-options.ts';
 import { writeHeld, writeTogether } from './write-together.ts';
 
 // netinet/in.h, netinet/tcp.h
 const IPPROTO_TCP = 6;
 const TCP_CORK = 3;
 
-const { functions } = dlopen(null, {
-  setsockopt: { arguments: ['int32', 'int32', 'int32', 'buffer', 'uint32'], return: 'int32' },
-});
-const setsockopt = functions.setsockopt as (
-  fd: number,
-  level: number,
-  name: number,
-  value: Buffer,
-  size: number,
-) => number;
 const on = Buffer.alloc(4);
 on.writeInt32LE(1);
 
@@ -42,6 +32,6 @@ export function closeWith(to: Duplex, last: Buffer): void {
 
 /** The system keeps back a segment that is not full until the end, or for 200 ms. */
 function cork(socket: Socket): void {
-  const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
+  const fd = fdOf(socket);
   if (fd >= 0) setsockopt(fd, IPPROTO_TCP, TCP_CORK, on, on.length);
 }

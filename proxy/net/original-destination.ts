@@ -1,8 +1,8 @@
 /** The address a redirected connection was meant for: getsockopt(SO_ORIGINAL_DST), which Node itself does not offer. */
 
-import { dlopen } from 'node:ffi';
 import type { Socket } from 'node:net';
 import { type Address, formatAddress } from '../../protocol/discovery.ts';
+import { fdOf, getsockopt } from './socket-options.ts';
 
 // linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h
 const SOL_IP = 0;
@@ -11,24 +11,13 @@ const SO_ORIGINAL_DST = 80;
 const AF_INET = 2;
 const AF_INET6 = 10;
 
-const { functions } = dlopen(null, {
-  getsockopt: { arguments: ['int32', 'int32', 'int32', 'buffer', 'buffer'], return: 'int32' },
-});
-const getsockopt = functions.getsockopt as (
-  fd: number,
-  level: number,
-  name: number,
-  value: Buffer,
-  size: Buffer,
-) => number;
 const address = Buffer.alloc(28);
 const size = Buffer.alloc(4);
 
 /** undefined where the connection was not redirected, or is gone. */
 export function originalDestination(socket: Socket): Address | undefined {
-  const handle = (socket as unknown as { _handle?: { fd?: number } })._handle;
-  const fd = handle?.fd;
-  if (fd === undefined || fd < 0) return undefined;
+  const fd = fdOf(socket);
+  if (fd < 0) return undefined;
   return query(fd, SOL_IP) ?? query(fd, SOL_IPV6);
 }
 
