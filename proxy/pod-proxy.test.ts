@@ -130,13 +130,28 @@ test('a server that speaks first is heard in less than 200 ms, and a half-closed
   for (const one of servers) one.close();
 });
 
-// The second is so slow that its server might be one that speaks first all the same.
+/** The first line of the answer to a request that is sent so long after the connection was made. */
+async function askLate(silentMs: number): Promise<string | undefined> {
+  const socket = net.connect({ port: mesh.client.ports.outbound, host: '127.0.0.1' });
+  let text = '';
+  socket.on('data', (chunk) => {
+    text += chunk;
+  });
+  const over = new Promise((resolve) => socket.on('end', resolve).on('error', resolve));
+  await new Promise((resolve) => setTimeout(resolve, silentMs));
+  socket.write('GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n');
+  await over;
+  return text.split('\r\n', 1)[0];
+}
+
+// The second is so slow that its server might be one that speaks first all the same; the third follows one that was slow too.
 test.each([
-  [100, '10.96.0.55'],
-  [1_200, '10.96.0.56'],
+  [100, '10.96.0.55', 0],
+  [1_200, '10.96.0.56', 0],
+  [1_200, '10.96.0.57', 100],
 ])(
-  'where clients are known to speak first, one that takes %d ms to is not tied to an endpoint that goes meanwhile',
-  async (silentMs, service) => {
+  'where clients are known to speak first, one that takes %d ms to is not tied to an endpoint that goes meanwhile (%s)',
+  async (silentMs, service, before) => {
     const { port, servers } = await startApps((ip) =>
       ip === ips[0]
         ? net.createServer((socket) => void socket.destroy())
@@ -147,19 +162,9 @@ test.each([
       mesh.destination,
       ips.slice(0, 2).map((ip) => meshed(ip, port)),
     );
-    expect((await get()).status).toBe(200);
-    const answers = Array.from({ length: 20 }, async () => {
-      const socket = net.connect({ port: mesh.client.ports.outbound, host: '127.0.0.1' });
-      let text = '';
-      socket.on('data', (chunk) => {
-        text += chunk;
-      });
-      const over = new Promise((resolve) => socket.on('end', resolve).on('error', resolve));
-      await new Promise((resolve) => setTimeout(resolve, silentMs));
-      socket.write('GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n');
-      await over;
-      return text.split('\r\n', 1)[0];
-    });
+    // Until one has spoken, a server may be one that ends without a word.
+    for (let known = false; !known; ) known = (await askLate(before)) === 'HTTP/1.1 200 OK';
+    const answers = Array.from({ length: 20 }, () => askLate(silentMs));
     expect(new Set(await Promise.all(answers))).toEqual(new Set(['HTTP/1.1 200 OK']));
     for (const one of servers) one.close();
   },

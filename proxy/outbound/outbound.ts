@@ -161,6 +161,7 @@ export class Outbound {
     server.on('error', () => carrier.destroy()); // while the client's first line is read
     awaitProtocol(socket, lineMs, (outcome, read) => {
       if (outcome !== 'http1' && outcome !== 'http2') return this.#splice(socket, server, read, link);
+      stack.clientFirst = true;
       done();
       carrier.destroy();
       if (outcome === 'http1') this.#http1(socket, read, stack);
