@@ -1,6 +1,7 @@
 /** HTTP/1 and opaque traffic from an application through two proxies to another, on loopback. */
 import http from 'node:http';
 import net from 'node:net';
+import { text as textOf } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { formatAddress } from '../protocol/discovery.ts';
 import {
@@ -205,6 +206,26 @@ test('a service without endpoints is told so', async () => {
   const { status, body } = await get();
   expect(status).toBe(503);
   expect(body).toContain('no-endpoints');
+});
+
+test('an application hears which request of a client without a proxy is the last, and of none of a meshed client', async () => {
+  const { port, servers } = await startApps(() =>
+    http.createServer((request, response) => response.end(request.headers.connection ?? 'none')),
+  );
+  mesh.destination = formatAddress(ips[0]!, port);
+  const ask = async (proxy: number, connection: string): Promise<string> => {
+    const url = { host: '127.0.0.1', port: proxy, headers: { connection }, agent: false as const };
+    const response = await new Promise<http.IncomingMessage>((resolve, reject) =>
+      http.get(url, resolve).on('error', reject),
+    );
+    return textOf(response);
+  };
+  const { inbound } = mesh.server.ports;
+  expect([await ask(inbound, 'close'), await ask(inbound, 'keep-alive')]).toEqual(['close', 'none']);
+  mesh.destination = formatAddress('10.96.0.58', 80);
+  publish(mesh.destination, [meshed(ips[0]!, port)]);
+  expect(await ask(mesh.client.ports.outbound, 'close')).toBe('none');
+  for (const one of servers) one.close();
 });
 
 test('a connection that carries nothing, as a health probe makes, does not count; one that is answered does', async () => {

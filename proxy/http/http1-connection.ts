@@ -138,7 +138,7 @@ export class Http1Connection implements Http1Client, Timed {
     this.#options.onClose();
   }
 
-  /** Behind the `last` bytes of its answer. `deaf`: nothing more comes from it. */
+  /** Behind the `last` of its answer. `deaf`: nothing more comes from it. */
   #endClient(last: Buffer = nothing, deaf = this.#clientEnded): void {
     this.#phase = 'over';
     this.deadline = this.#options.timers.now + lingerMs;
@@ -223,7 +223,7 @@ export class Http1Connection implements Http1Client, Timed {
     if (open && !this.#pending && !this.#clientEnded) this.#client.resume();
   }
 
-  onComplete(last: Buffer): void {
+  onComplete(last: Buffer | undefined): void {
     if (this.#exchange.closeAfter) return this.#endClient(last, this.#saidLast);
     this.#phase = 'idle';
     this.deadline = this.#options.timers.now + idleTimeoutMs;

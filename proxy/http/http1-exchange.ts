@@ -24,8 +24,6 @@ import { HeadParser } from './head-parser.ts';
 import { Replay } from './replay.ts';
 import { closeLine, edited, keepAliveLine, without } from './rewrite.ts';
 
-const nothing = Buffer.alloc(0);
-
 /** The client's side, as its exchange sees it. */
 export interface Http1Client {
   /**
@@ -38,8 +36,8 @@ export interface Http1Client {
   /** The server has to catch up with the request; `onRoom` tells when it has. */
   onFull(): void;
   onRoom(): void;
-  /** The response is complete. `last`: its last bytes, which are not written yet, where `closeAfter` says that it ends. */
-  onComplete(last: Buffer): void;
+  /** The response is complete. `last`: the end of it, which is not written yet; only where the connection ends too. */
+  onComplete(last: Buffer | undefined): void;
   /** A 101 is written: from here on the bytes are the applications' own. */
   onSwitch(server: Duplex): void;
   /** It failed for good, and is told to the observer. `begun`: a part of the response is written. */
@@ -302,7 +300,7 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
       start > 0 ? this.#responseHeadAnd(buffer, end, line, start) : whole ? buffer : buffer.subarray(0, end);
     if (done && this.closeAfter) return this.#complete(!whole, bytes);
     this.#toClient(bytes);
-    if (done) this.#complete(!whole, nothing);
+    if (done) this.#complete(!whole, undefined);
     else if (start > 0 && !this.#over) this.#responseFields.hold(owned(buffer.subarray(0, start)), start);
   }
 
@@ -326,7 +324,7 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
   }
 
   onCarrierEnd(): void {
-    if (this.#responseStarted && this.#responseBody.framing === 'until-close') return this.#complete(false, nothing);
+    if (this.#responseStarted && this.#responseBody.framing === 'until-close') return this.#complete(false, undefined);
     this.#carrierLost(undefined);
   }
 
@@ -346,8 +344,8 @@ export class Http1Exchange implements CarrierHandler, ClockUser {
   // === Ends ===
 
   /** `last`: what is not written yet. */
-  #complete(excess: boolean, last: Buffer): void {
-    this.record.receivedBytes += last.length;
+  #complete(excess: boolean, last: Buffer | undefined): void {
+    if (last) this.record.receivedBytes += last.length;
     this.#letGo(excess);
     this.#end();
     this.#client.onComplete(last);

@@ -3,11 +3,10 @@
  * that has read its answer closes between them, and then it is its port that stays in TIME_WAIT for a minute. One that
  * connects for each request has soon used up half of its 28,000 ports, and looks through these for each connection.
  */
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import { fdOf, setsockopt } from './socket-options.ts';
-import { writeHeld, writeTogether } from './write-together.ts';
+import { isPlainTcp, writeHeld, writeTogether } from './write-together.ts';
 
 // netinet/in.h, netinet/tcp.h
 const IPPROTO_TCP = 6;
@@ -21,11 +20,13 @@ on.writeInt32LE(1);
  * end, and the reset would take what was written from it (RFC 9112 section 9.6). `last` may be bytes of a shared read.
  */
 export function closeWith(to: Duplex, last: Buffer): void {
-  const plain = to instanceof Socket && !(to instanceof TLSSocket);
-  // Where the option is refused they are two segments.
-  if (plain && last.length > 0) cork(to);
-  if (last.length > 0) writeTogether(to, last, false);
-  else writeHeld(to);
+  const plain = isPlainTcp(to);
+  if (last.length === 0) writeHeld(to);
+  else {
+    // Where the option is refused they are two segments.
+    if (plain) cork(to);
+    writeTogether(to, last, false);
+  }
   if (plain && to.writableLength === 0) to.destroy();
   else to.end();
 }

@@ -14,21 +14,21 @@ export function leave(socket: Duplex, atOnce: boolean): void {
   socket.resume();
 }
 
-/** Connections that are waited for at once. */
-const maxLetting = 1024;
-let letting = 0;
+/** Connections whose end is waited for at once. */
+const maxAwaited = 1024;
+let awaited = 0;
 
 /**
  * Waits a while for the end of a connection whose peer has said that it closes it, and whose `end` closes it. The port of
  * whoever closes first stays in TIME_WAIT for a minute, and to one address we have 28,000 of them.
  */
 export function letClose(socket: Duplex): void {
-  if (socket.destroyed || socket.readableEnded || letting >= maxLetting) return void socket.destroy();
-  letting++;
+  if (socket.destroyed || socket.readableEnded || awaited >= maxAwaited) return void socket.destroy();
+  awaited++;
   if (socket.isPaused()) socket.resume();
   const timer = setTimeout(() => socket.destroy(), lingerMs).unref();
   socket.once('close', () => {
-    letting--;
+    awaited--;
     clearTimeout(timer);
   });
 }

@@ -1,8 +1,6 @@
 /** Carries bytes between two connections, both ways, until both have ended. */
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
-import { endTogether, writeTogether } from './write-together.ts';
+import { endTogether, isPlainTcp, writeTogether } from './write-together.ts';
 
 export interface SpliceCounters {
   /** Bytes from a to b, and back. */
@@ -33,7 +31,7 @@ export function splice(a: Duplex, b: Duplex, counters: SpliceCounters, done: (er
 export function abort(side: Duplex, error: Error | undefined): void {
   if (side.destroyed) return;
   if (side.readableEnded && side.writableFinished) side.destroy();
-  else if (side instanceof Socket && !(side instanceof TLSSocket)) side.resetAndDestroy();
+  else if (isPlainTcp(side)) side.resetAndDestroy();
   else side.destroy(error ?? new Error('the other side closed early'));
 }
 

@@ -20,6 +20,11 @@ const blockBytes = 8 << 10;
  */
 export const turnBytes = 128 << 10;
 
+/** Whether its bytes go to the system as they are. */
+export function isPlainTcp(side: Duplex): side is Socket {
+  return side instanceof Socket && !(side instanceof TLSSocket);
+}
+
 function needsBlock(bytes: Buffer): boolean {
   return bytes.length >= blockBytes && isShared(bytes);
 }
@@ -87,7 +92,7 @@ function uncorkAll(): void {
  */
 export function writeTogether(to: Duplex, bytes: Buffer, more: boolean): boolean {
   // HTTP/2 streams gather by themselves, and copy what they keep; a TLS connection would copy what is written together.
-  if (!(to instanceof Socket) || to instanceof TLSSocket) return to.write(bytes);
+  if (!isPlainTcp(to)) return to.write(bytes);
   if (!more && to.writableCorked === 0 && !needsBlock(bytes)) return to.write(owned(bytes));
   const pieces = piecesTo(to);
   const open = pieces.write(bytes);

@@ -1,3 +1,4 @@
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { resources } from '../../kube/resources.ts';
@@ -80,6 +81,9 @@ describe('with the CNI plugin', () => {
       expect(isMeshed(one)).toBe(true);
       expect(one.spec.initContainers.map(({ name }: Json) => name)).toEqual(['mesh-validate', 'mesh-proxy']);
       expect(one.status.initContainerStatuses[0].state.terminated.exitCode).toBe(0);
+      const print = "process.stdout.write(require('node:fs').readFileSync('/proc/sys/net/ipv4/tcp_tw_reuse'))";
+      const said = cluster.exec(strict, one.metadata.name!, 'main', ['/opt/mesh/node', '-e', print]);
+      expect((await Promise.all([text(said.stdout), said.ended]))[0]).toBe('1\n');
     }
     await until('all its requests are secured and answered', async () => {
       const { items } = JSON.parse(

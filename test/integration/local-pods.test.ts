@@ -58,6 +58,11 @@ describe.skipIf(unable)('pods', () => {
       ),
     );
 
+  it('lets a pod dial again from a port that waits', async () => {
+    const spec = { containers: [container('main', 'cat /proc/sys/net/ipv4/tcp_tw_reuse')] };
+    expect((await output('dialling', spec)).trim()).toBe('1');
+  });
+
   it('mounts parts of volumes, made where they are not there, the inner mount after the outer', async () => {
     await apply(map('ConfigMap', 'files', { data: { one: '1', two: '2' } }));
     const said = await output('parts', {
