@@ -75,6 +75,18 @@ function large(peer: Peer): void {
   });
 }
 
+test('a client whose last answer is larger than what the system holds, and that reads late, gets all of it', async () => {
+  const body = 'x'.repeat(12 << 20);
+  const { client } = await bench({ onServer: (peer) => peer.socket.once('data', () => peer.write(ok(body))) });
+  client.write(get('/', 'Connection: close\r\n'));
+  client.socket.pause();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  client.socket.resume();
+  await client.over();
+  expect([client.ended, client.error]).toEqual([true, undefined]);
+  expect(client.text.length).toBe(ok(body).length + 'Connection: close\r\n'.length);
+});
+
 test('a server that says that it closes is let close first', async () => {
   let application = 0;
   const { port } = await bench({
